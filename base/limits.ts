@@ -1,0 +1,41 @@
+// Every bound of the system, each with the reason for its size.
+
+export const limits = {
+  /** XML-RPC bodies: a request RSpec of 1 MiB and ten credentials with chains fit well. */
+  bodyBytes: 8 * 1024 * 1024,
+  /** Deeper than any RSpec, far less than what exhausts a stack. */
+  xmlDepth: 64,
+  credentialBytes: 256 * 1024,
+  rspecBytes: 1024 * 1024,
+  /** Nodes of one request; the host's memory is the real bound. */
+  nodesPerSlice: 64,
+  /** Life of slivers that are allocated and not provisioned (AM API v3 suggests about ten minutes). */
+  allocatedLifeMs: 10 * 60_000,
+  /** The longest lease of a provisioned sliver. */
+  provisionedLifeMs: 30 * 24 * 3600_000,
+  /** A VM that has not taken what was sent to it by then is not drained: the cut is void and tried again. */
+  drainMs: 200,
+  /** A gated or holding port goes forward by itself after this. */
+  holdMs: 5_000,
+  /** The bound of a port's queue; at half of it the cut is given up (cut protocol, hole 17). */
+  portQueueBytes: 32 * 1024 * 1024,
+  /** What QEMU may have read and not handed to the guest: 68 KiB, so twice that is kept for putting back. */
+  writtenRingBytes: 128 * 1024,
+  /** Every QMP call; a bare `stop` takes 1 ms, a frozen QEMU never answers. */
+  qmpMs: 4_000,
+  /** From `migrate` to RESUME in live mode. After it the rescue runs. */
+  resumeMs: 4_000,
+  /** Writing one VM's memory, whatever its size. */
+  saveMs: 120_000,
+  prepareMs: 10_000,
+  sealMs: 120_000,
+  restoreMs: 60_000,
+  /** From start to an SSH banner; TCG on a loaded machine needs 3 to 60 s. */
+  bootMs: 180_000,
+  /** No snapshot begins with less than this free on the store. */
+  freeFloorBytes: 512 * 1024 * 1024,
+  /** Policy snapshots kept when the request does not say. */
+  keepPolicySnapshots: 8,
+  minIntervalMs: 5_000,
+  maxKeep: 32,
+} as const

@@ -1,0 +1,47 @@
+// The typed topology of a request: what everybody below the XML shares. Pure data.
+
+/** A policy of periodic snapshots, from <violin:rspec_checkpoint>. Durations in ms. */
+export interface CheckpointPolicy {
+  /** Undefined: no snapshots by themselves. */
+  intervalMs?: number
+  /** Newest policy snapshots to keep. */
+  keep: number
+  /** A snapshot during which some VM would stand longer than this is aborted. */
+  maxPauseMs?: number
+}
+
+export interface Login { urn: string; name: string; keys: string[] }
+export interface ExecuteService { shell: string; command: string }
+
+export interface Interface {
+  clientId: string
+  /** Given, or assigned at Allocate. */
+  ip: string
+  prefixLength: number
+}
+
+export interface Node {
+  clientId: string
+  sliverType: string
+  /** Name of a local image: the last part of the disk_image URN, or the default image. */
+  image: string
+  memoryMiB: number
+  cpus: number
+  diskMiB: number
+  /** component_id asked for, if any. */
+  componentId?: string
+  execute: ExecuteService[]
+  interfaces: Interface[]
+}
+
+export interface Link {
+  clientId: string
+  /** client_ids of the interfaces on this LAN, in the order of the request. */
+  interfaces: string[]
+}
+
+export interface Topology {
+  nodes: Node[]
+  links: Link[]
+  policy?: CheckpointPolicy
+}
