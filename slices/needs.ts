@@ -1,0 +1,32 @@
+// What slices/ asks others to supply. jobs/ implements VmHosts by talking to the host agents.
+import type { VmSpec } from './vm-spec.js'
+
+export interface HostCapacity {
+  host: string
+  /** hypervisor accelerator in use, after the boot probe: 'kvm' or 'tcg' */
+  accelerator: string
+  memoryMiB: number
+  memoryFreeMiB: number
+  storeFreeBytes: number
+  images: string[]
+}
+
+/** running: its virtual CPUs run. ready: the guest answers on its login port. dead: it ended, `reason` says how. */
+export type VmCondition = 'defined' | 'booting' | 'ready' | 'paused' | 'stopped' | 'dead'
+export interface VmReport { vm: string; slice: string; condition: VmCondition; reason: string; pid?: number }
+
+/** A host, as the worker sees it. Every method may be called twice with the same arguments. */
+export interface VmHosts {
+  hosts(): string[]
+  capacity(host: string): Promise<HostCapacity>
+  /** Before: nothing. After: disks and configuration exist, no process runs. On failure: nothing is left. */
+  defineVm(host: string, spec: VmSpec): Promise<void>
+  /** Before: defined or stopped. After: booting; becomes ready by itself (a vmChanged report tells). */
+  startVm(host: string, vm: string, run: { run: string; epoch: number }): Promise<void>
+  /** After: no process; disks stay. */
+  stopVm(host: string, vm: string): Promise<void>
+  /** After: nothing of the VM is left but layers that snapshots need. */
+  destroyVm(host: string, vm: string): Promise<void>
+  /** Every VM the host knows, of all slices. */
+  reports(host: string): Promise<VmReport[]>
+}

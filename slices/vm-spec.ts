@@ -1,0 +1,34 @@
+// What a host must know to make one VM. Everything here is decided by the aggregate; the host adds pids and paths.
+import type { ExecuteService, Login } from '../rspec/topology.js'
+
+export interface NicSpec {
+  /** The port's number, unique in the slice for ever: the `source port` of every frame it sends. */
+  port: number
+  /** client_id of the interface. */
+  name: string
+  /** client_id of the link, the LAN this port is on. */
+  lan: string
+  mac: string
+  ip: string
+  prefixLength: number
+}
+
+export interface VmSpec {
+  /** The sliver's id: [a-z0-9-]+, unique at this aggregate, good as a file name. */
+  vm: string
+  /** UUID of the slice. */
+  slice: string
+  /** client_id of the node: its host name inside. */
+  clientId: string
+  memoryMiB: number
+  cpus: number
+  diskMiB: number
+  image: string
+  nics: NicSpec[]
+  /** Where the management login answers, on the host's address. */
+  loginPort: number
+  logins: Login[]
+  /** /etc/hosts of the guest: every node of the slice by each of its addresses. */
+  neighbours: { name: string; ip: string }[]
+  execute: ExecuteService[]
+}
