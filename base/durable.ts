@@ -1,0 +1,72 @@
+// Files that must be there whole after a crash, or not at all: written aside, synced, renamed, the folder synced.
+import { link, mkdir, open, rename, rm, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+let counter = 0
+const aside = (path: string) => `${path}.${process.pid}.${counter++}.part`
+
+/** Replaces `path` by `content`, so that a reader sees the old or the new and a crash loses neither. */
+export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = aside(path)
+  try {
+    await writeSynced(temporary, content)
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  await syncFolder(dirname(path))
+}
+
+/** Writes `path` once and for ever. False when somebody was there first: read it and obey. */
+export async function writeOnce(path: string, content: string | Uint8Array): Promise<boolean> {
+  const temporary = aside(path)
+  try {
+    await writeSynced(temporary, content)
+    await link(temporary, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    await rm(temporary, { force: true })
+  }
+  await syncFolder(dirname(path))
+  return true
+}
+
+export async function removeDurably(path: string): Promise<void> {
+  try {
+    await unlink(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  await syncFolder(dirname(path))
+}
+
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+export async function syncFile(path: string): Promise<void> {
+  await syncFolder(path) // fsync takes any descriptor, also a read-only one
+}
+
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+}
+
+async function writeSynced(path: string, content: string | Uint8Array): Promise<void> {
+  const handle = await open(path, 'wx', 0o600)
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,39 @@
+// The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody.
+import { makeFolder } from '../../base/durable.js'
+import { makeLog } from '../../base/log.js'
+import { realRandom, token } from '../../base/random.js'
+import { serveRpc, type RpcServer } from '../../base/rpc.js'
+import { realClock } from '../../base/time.js'
+import { Switch } from '../../overlay/switch.js'
+
+export interface SwitchConfig {
+  /** Where its prepared epochs are kept. */
+  folder: string
+  socket: string
+  logLevel?: string
+}
+
+const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as SwitchConfig
+const log = makeLog('switch', config.logLevel)
+const tickMs = 50
+
+await makeFolder(config.folder)
+let server: RpcServer | undefined
+const theSwitch = new Switch({
+  folder: config.folder,
+  bootId: token(realRandom),
+  clock: realClock,
+  log,
+  tell: (what, detail) => server?.notify(what, detail),
+})
+server = await serveRpc(config.socket, theSwitch.handlers, log)
+const ticking = setInterval(() => theSwitch.tick(), tickMs)
+log.info({ socket: config.socket }, 'switch is up')
+process.send?.({ ready: true })
+
+process.on('SIGTERM', () => {
+  clearInterval(ticking)
+  theSwitch.close()
+  void server.close()
+  process.disconnect?.()
+})

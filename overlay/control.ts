@@ -1,0 +1,66 @@
+// What an agent asks of the switch on its host, as types. Every ask about a cut names slice, run, k and op.
+import type { LoggedFrame } from './channel-log.js'
+import type { Base, DeviceWitness, PortLatch } from './slice-net.js'
+import type { Rule } from './port.js'
+import type { Tally } from './tally.js'
+
+export interface NetRef { slice: string; run: string }
+export interface PortRequest extends NetRef {
+  vm: string
+  port: number
+  lan: string
+  mac: string
+  socket: string
+  seq: number
+  base?: Base
+}
+export interface CutRef extends NetRef { k: number; op: string }
+
+export interface SwitchAsks {
+  /** After: the run exists here, its ports will be in `epoch`, or the highest epoch ever prepared if that is later. */
+  openRun: [NetRef & { epoch: number }, { epoch: number }]
+  /** After: queues, holds, addresses and ports of that run are gone. */
+  closeRun: [NetRef, null]
+  addPort: [PortRequest, null]
+  removeVm: [NetRef & { vm: string }, null]
+  /** After: the target epoch is durable, the log is open. */
+  prepare: [CutRef & { rule: Rule }, { bootId: string }]
+  /** After: nothing more goes to the VM; `drained` says whether it has read all that was sent, within the time given. */
+  gate: [CutRef & { vm: string; withinMs: number }, { drained: boolean; waitedMs: number }]
+  /** After: flipped (see SliceNet.cut). */
+  cut: [CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }, { latches: PortLatch[]; bootId: string }]
+  thaw: [CutRef & { vm: string }, null]
+  /** Void: everybody goes on to k. Safe at any time, any number of times. */
+  forward: [CutRef, null]
+  /** After: the channel log is written to `file`, synced, and never grows again. */
+  closeLog: [CutRef & { file: string }, ClosedLog]
+  /** Frames of a log enter a new run, as its first epoch, before everything else. */
+  replay: [NetRef & { file: string }, { frames: number }]
+  stats: [NetRef, NetStats]
+}
+
+export interface RecordedSum { to: number; from: number; tally: Tally }
+export interface ClosedLog {
+  bootId: string
+  frames: number
+  bytes: number
+  recorded: RecordedSum[]
+  drops: { to: number; from: number; kind: string; epoch: number; tally: Tally; seqs: number[] }[]
+  framesHeld: number
+  longestHoldMs: number
+}
+export interface NetStats {
+  bootId: string
+  epoch: number
+  ports: { port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number }[]
+}
+
+/** Notifications of a switch to its agent. */
+export interface SwitchTells {
+  /** A frame of an epoch that a VM has not reached is held. */
+  held: CutRef & { epoch: number }
+  /** The bound on holding was reached: the switch has gone forward by itself and the cut is void. */
+  forwarded: CutRef & { why: string }
+}
+
+export type { LoggedFrame }

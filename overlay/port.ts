@@ -1,0 +1,202 @@
+// One VM interface at the switch: its epoch, its one queue and the rule at delivery. Everything that waits for the VM
+// (gated, held, put back, replayed, or just not taken yet) waits in the same queue, in order per channel.
+import { limits } from '../base/limits.js'
+import { belongsTo, verdict } from './colour.js'
+import type { ChannelLog } from './channel-log.js'
+import type { Frame } from './frame.js'
+import { addTo, emptyTally, takeFrom, type Tally } from './tally.js'
+import type { PortLink } from './vm-link.js'
+
+export type DropKind = 'queueTail' | 'orphan'
+export type Rule = 'colour' | 'drop' | 'none'
+
+/** What happened to the copies that one source port addressed to this port, since the run began. */
+export interface ChannelCount {
+  born: Tally
+  delivered: Tally
+  /** Highest sequence number delivered. */
+  highest: number
+  drops: { kind: DropKind; epoch: number; tally: Tally; seqs: number[] }[]
+}
+
+interface Waiting { frame: Frame; heldSince: number; logged: number[] }
+
+/** What a port looks to its surroundings for. */
+export interface PortContext {
+  rule(): Rule
+  openLogs(): ChannelLog[]
+  now(): number
+  /** A frame of epoch `t` is held here. */
+  onHeld(t: number): void
+}
+
+const keptDropSeqs = 10_000
+
+export class Port {
+  readonly id: number
+  readonly vm: string
+  readonly lan: string
+  epoch: number
+  gated = false
+  link: PortLink | undefined
+  /** Frames read from the VM in this run; also the last sequence number given. */
+  seq: number
+  framesRead = 0
+  framesWritten = 0
+  heldFrames = 0
+  longestHoldMs = 0
+  readonly channels = new Map<number, ChannelCount>()
+  private queue: Waiting[] = []
+  private queuedBytes = 0
+  private written: Waiting[] = []
+  private writtenBytes = 0
+  private readonly context: PortContext
+
+  constructor(at: { id: number; vm: string; lan: string; epoch: number; seq: number }, context: PortContext) {
+    this.id = at.id
+    this.vm = at.vm
+    this.lan = at.lan
+    this.epoch = at.epoch
+    this.seq = at.seq
+    this.context = context
+  }
+
+  /** A copy of a frame is addressed to this port. */
+  accept(frame: Frame): void {
+    const channel = this.channel(frame.source)
+    addTo(channel.born, frame.source, frame.seq)
+    if (this.queuedBytes + frame.bytes.length > limits.portQueueBytes) return this.drop(frame, 'queueTail')
+    this.queue.push({ frame, heldSince: 0, logged: [] })
+    this.queuedBytes += frame.bytes.length
+    this.pump()
+  }
+
+  /** Frames of a channel log enter before everything else, in their order. */
+  replay(frames: Frame[]): void {
+    for (const frame of frames) addTo(this.channel(frame.source).born, frame.source, frame.seq)
+    this.putAtHead(frames.map((frame) => ({ frame, heldSince: 0, logged: [] })))
+    this.pump()
+  }
+
+  /** Delivers what may be delivered now. */
+  pump(): void {
+    if (this.gated || this.queue.length === 0) return
+    const kept: Waiting[] = []
+    let i = 0
+    for (; i < this.queue.length; i++) {
+      if (!this.link?.ready) break
+      const waiting = this.queue[i]!
+      const what = this.judge(waiting.frame)
+      if (what === 'hold') kept.push(this.markHeld(waiting))
+      else this.release(waiting, what)
+    }
+    this.queue = i === 0 ? this.queue : kept.concat(this.queue.slice(i))
+  }
+
+  /** The last `count` frames written come back to the head of the queue: QEMU had taken them, the guest had not. */
+  putBack(count: number): number {
+    const back = this.written.splice(Math.max(0, this.written.length - count))
+    for (const { frame } of back) {
+      takeFrom(this.channel(frame.source).delivered, frame.source, frame.seq)
+      this.writtenBytes -= frame.bytes.length
+    }
+    this.framesWritten -= back.length
+    this.putAtHead(back)
+    return back.length
+  }
+
+  /** Copies what still waits here for cut `k` into its log, flagged so that its delivery does not record it again. */
+  copyWaiting(log: ChannelLog): void {
+    for (const waiting of this.queue) {
+      if (!belongsTo(log.k, this.epoch, waiting.frame.epoch) || waiting.logged.includes(log.k)) continue
+      waiting.logged.push(log.k)
+      log.add(this.id, waiting.frame)
+    }
+  }
+
+  /** Since when the oldest held frame waits; undefined when none does. */
+  heldSince(): number | undefined {
+    return this.queue.find((w) => w.heldSince > 0)?.heldSince
+  }
+
+  highestWaiting(): number {
+    return this.queue.reduce((t, w) => Math.max(t, w.frame.epoch), 0)
+  }
+
+  get waitingFrames(): number { return this.queue.length }
+  get waitingBytes(): number { return this.queuedBytes }
+
+  channel(source: number): ChannelCount {
+    let channel = this.channels.get(source)
+    if (!channel) {
+      channel = { born: emptyTally(), delivered: emptyTally(), highest: 0, drops: [] }
+      this.channels.set(source, channel)
+    }
+    return channel
+  }
+
+  private judge(frame: Frame): 'deliver' | 'deliver-and-record' | 'hold' | 'drop' {
+    const rule = this.context.rule()
+    if (rule === 'none') return 'deliver'
+    const what = verdict(this.epoch, frame.epoch)
+    if (rule === 'drop') return what === 'hold' ? 'drop' : 'deliver'
+    return what
+  }
+
+  private release(waiting: Waiting, what: 'deliver' | 'deliver-and-record' | 'drop'): void {
+    const { frame } = waiting
+    this.queuedBytes -= frame.bytes.length
+    if (waiting.heldSince > 0) this.longestHoldMs = Math.max(this.longestHoldMs, this.context.now() - waiting.heldSince)
+    waiting.heldSince = 0
+    if (what === 'drop') return this.drop(frame, 'orphan')
+    if (what === 'deliver-and-record') this.record(waiting)
+    const channel = this.channel(frame.source)
+    addTo(channel.delivered, frame.source, frame.seq)
+    channel.highest = Math.max(channel.highest, frame.seq)
+    this.framesWritten++
+    this.remember(waiting)
+    this.link!.send(frame.bytes)
+  }
+
+  private record(waiting: Waiting): void {
+    for (const log of this.context.openLogs()) {
+      if (!belongsTo(log.k, this.epoch, waiting.frame.epoch) || waiting.logged.includes(log.k)) continue
+      waiting.logged.push(log.k)
+      log.add(this.id, waiting.frame)
+    }
+  }
+
+  private markHeld(waiting: Waiting): Waiting {
+    if (waiting.heldSince === 0) {
+      waiting.heldSince = this.context.now()
+      this.heldFrames++
+      this.context.onHeld(waiting.frame.epoch)
+    }
+    return waiting
+  }
+
+  private remember(waiting: Waiting): void {
+    this.written.push(waiting)
+    this.writtenBytes += waiting.frame.bytes.length
+    if (this.writtenBytes <= 2 * limits.writtenRingBytes) return
+    let drop = 0 // cut down to the bound at once and not frame by frame: shifting an array is dear
+    while (this.writtenBytes > limits.writtenRingBytes) this.writtenBytes -= this.written[drop++]!.frame.bytes.length
+    this.written = this.written.slice(drop)
+  }
+
+  private putAtHead(waiting: Waiting[]): void {
+    this.queue = waiting.concat(this.queue)
+    for (const { frame } of waiting) this.queuedBytes += frame.bytes.length
+  }
+
+  private drop(frame: Frame, kind: DropKind): void {
+    const { drops } = this.channel(frame.source)
+    let entry = drops.find((d) => d.kind === kind && d.epoch === frame.epoch)
+    if (!entry) {
+      entry = { kind, epoch: frame.epoch, tally: emptyTally(), seqs: [] }
+      drops.push(entry)
+    }
+    addTo(entry.tally, frame.source, frame.seq)
+    if (entry.seqs.length < keptDropSeqs) entry.seqs.push(frame.seq)
+  }
+}

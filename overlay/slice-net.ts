@@ -1,0 +1,227 @@
+// One run of one slice at this switch: its ports, its LANs, its open channel logs, and what the switch does in a cut.
+// No sockets and no files in here, so that tests and simulations drive the very code that runs.
+import { Refusal } from '../base/errors.js'
+import { ChannelLog, type LoggedFrame } from './channel-log.js'
+import type { Frame } from './frame.js'
+import { MacTable } from './mac-table.js'
+import { Port, type ChannelCount, type Rule } from './port.js'
+import { emptyTally, type Tally } from './tally.js'
+
+/** What the devices of a stopped VM say of one interface; `usedRx` and `usedTx` are virtio used indexes (mod 2^16). */
+export interface DeviceWitness { port: number; usedRx: number; usedTx: number; vring: string }
+/** Where the counting of a port began. No base: the next cut has no witness and only sets one. */
+export interface Base { usedRx: number; usedTx: number; vring?: string }
+
+export type WitnessVerdict = 'exact' | 'none' | 'tx-differs'
+
+/** Everything latched at the flip of one port. */
+export interface PortLatch {
+  port: number
+  vm: string
+  /** S_p: the last sequence number read from the VM before its cut. */
+  sent: number
+  epoch: number
+  witness: WitnessVerdict
+  usedRx: number
+  usedTx: number
+  vring: string
+  framesRead: number
+  framesWritten: number
+  putBack: number
+  channels: { from: number; delivered: Tally; highest: number }[]
+  born: { to: number; tally: Tally }[]
+}
+
+interface Member { port: Port; mac: string; base: Base | undefined; readAtBase: number; writtenAtBase: number }
+type CutVerdict = { cut: string } | 'forward'
+
+export interface NetEvents { onHeld(t: number): void }
+
+export class SliceNet {
+  readonly slice: string
+  readonly run: string
+  rule: Rule = 'colour'
+  /** The epoch that every port is in or on the way to. */
+  epoch: number
+  heldBefore = 0
+  private readonly members = new Map<number, Member>()
+  private readonly macs = new MacTable()
+  private readonly verdicts = new Map<string, CutVerdict>()
+  private logs: ChannelLog[] = []
+  private readonly now: () => number
+  private readonly events: NetEvents
+
+  constructor(at: { slice: string; run: string; epoch: number }, now: () => number, events: NetEvents) {
+    this.slice = at.slice
+    this.run = at.run
+    this.epoch = at.epoch
+    this.now = now
+    this.events = events
+  }
+
+  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base }): Port {
+    if (this.members.has(at.id)) throw new Refusal('exists', `port ${at.id} of slice ${this.slice} is there already`)
+    const port = new Port({ ...at, epoch: this.epoch }, {
+      rule: () => this.rule,
+      openLogs: () => this.logs,
+      now: this.now,
+      onHeld: (t) => this.events.onHeld(t),
+    })
+    this.members.set(at.id, { port, mac: at.mac, base: at.base, readAtBase: 0, writtenAtBase: 0 })
+    return port
+  }
+
+  removePort(id: number): void {
+    this.members.get(id)?.port.link?.close()
+    this.members.delete(id)
+    this.macs.forget(id)
+  }
+
+  ports(vm?: string): Port[] {
+    return [...this.members.values()].map((m) => m.port).filter((p) => vm === undefined || p.vm === vm)
+  }
+
+  /** A frame from a VM: coloured with its port's epoch, then one copy for each port that it is for. */
+  ingress(port: Port, bytes: Buffer): void {
+    if (bytes.length < 14) return
+    port.framesRead++
+    const frame: Frame = { run: this.run, epoch: port.epoch, source: port.id, seq: ++port.seq, bytes }
+    this.macs.learn(port.lan, bytes.subarray(6, 12), port.id)
+    const to = this.macs.lookup(port.lan, bytes.subarray(0, 6))
+    if (to === port.id) return
+    const one = to === undefined ? undefined : this.members.get(to)
+    if (one) return one.port.accept(frame)
+    for (const { port: other } of this.members.values()) if (other !== port && other.lan === port.lan) other.accept(frame)
+  }
+
+  /** Cut `k` may come: its log is open from now on. Ports below k-1 go forward to it (they missed an aborted cut). */
+  prepare(k: number, rule: Rule): void {
+    this.rule = rule
+    this.epoch = Math.max(this.epoch, k - 1)
+    for (const port of this.ports()) if (port.epoch < k - 1) this.raise(port, k - 1)
+    this.logs = this.logs.filter((log) => log.k < k)
+    if (rule === 'colour') this.logs.push(new ChannelLog(k))
+    for (const port of this.ports()) {
+      port.heldFrames = 0
+      port.longestHoldMs = 0
+    }
+  }
+
+  gate(vm: string): void {
+    for (const port of this.ports(vm)) port.gated = true
+  }
+
+  thaw(vm: string): void {
+    for (const port of this.ports(vm)) {
+      port.gated = false
+      port.pump()
+    }
+  }
+
+  isDrained(vm: string): boolean {
+    return this.ports(vm).every((p) => p.link?.drained() ?? true)
+  }
+
+  isEmptied(vm: string): boolean {
+    return this.ports(vm).every((p) => p.link?.emptied() ?? true)
+  }
+
+  /**
+   * The flip of one VM. Before: it is stopped, gated, drained and its sockets are read empty. After: what QEMU had taken
+   * and the guest had not is back at the head of the queues, everything is latched, its ports are in epoch k.
+   * Refused when the switch has already gone forward (hole 5c): the cut of this VM is void.
+   */
+  cut(vm: string, k: number, op: string, witnesses: DeviceWitness[], putBack: boolean): PortLatch[] {
+    const before = this.verdicts.get(`${vm} ${k}`)
+    if (before !== undefined) {
+      throw new Refusal('refused', `${vm} has already ${before === 'forward' ? `gone forward to epoch ${k}` : `been cut for ${k}`}`)
+    }
+    this.verdicts.set(`${vm} ${k}`, { cut: op })
+    this.epoch = Math.max(this.epoch, k)
+    return this.ports(vm).map((port) => {
+      const latch = this.latch(port, witnesses.find((w) => w.port === port.id), putBack)
+      port.epoch = k
+      return latch
+    })
+  }
+
+  /** Every port of the slice goes on to epoch k at least, and whatever waited is released in order. */
+  forward(k: number): void {
+    const target = Math.max(k, ...this.ports().map((p) => p.highestWaiting()))
+    this.epoch = Math.max(this.epoch, target)
+    for (const port of this.ports()) {
+      if (!this.verdicts.has(`${port.vm} ${k}`)) this.verdicts.set(`${port.vm} ${k}`, 'forward')
+      port.gated = false
+      if (port.epoch < target) this.raise(port, target)
+    }
+    this.logs = this.logs.filter((log) => log.k > target)
+    this.rule = 'colour'
+    for (const port of this.ports()) port.pump()
+  }
+
+  /** Before: every port is at k or above. After: the log holds all that was in transit across cut k. */
+  closeLog(k: number): LoggedFrame[] {
+    const behind = this.ports().find((p) => p.epoch < k)
+    if (behind) throw new Refusal('refused', `the log of cut ${k} cannot close: ${behind.vm} has not been cut`)
+    const log = this.logs.find((l) => l.k === k)
+    if (!log) return []
+    for (const port of this.ports()) port.copyWaiting(log)
+    log.close()
+    this.logs = this.logs.filter((l) => l !== log)
+    for (const key of this.verdicts.keys()) if (Number(key.split(' ')[1]) < k - 1) this.verdicts.delete(key)
+    return log.frames
+  }
+
+  /** After a cut that kept to another rule (drop, none), the colour rule holds again. */
+  finish(): void {
+    this.rule = 'colour'
+    for (const port of this.ports()) port.pump()
+  }
+
+  channels(): { to: number; from: number; count: ChannelCount }[] {
+    return this.ports().flatMap((p) => [...p.channels].map(([from, count]) => ({ to: p.id, from, count })))
+  }
+
+  close(): void {
+    for (const id of [...this.members.keys()]) this.removePort(id)
+  }
+
+  private raise(port: Port, epoch: number): void {
+    port.epoch = epoch
+    port.pump()
+  }
+
+  private latch(port: Port, device: DeviceWitness | undefined, putBack: boolean): PortLatch {
+    const member = this.members.get(port.id)!
+    const witness = this.weigh(member, device)
+    const waiting = witness === 'exact' && putBack ? mod16(this.expectedRx(member) - device!.usedRx) : 0
+    const back = waiting > 0 ? port.putBack(waiting) : 0
+    member.base = device ? { usedRx: device.usedRx, usedTx: device.usedTx, vring: device.vring } : undefined
+    member.readAtBase = port.framesRead
+    member.writtenAtBase = port.framesWritten
+    return {
+      port: port.id, vm: port.vm, sent: port.seq, epoch: port.epoch, witness,
+      usedRx: device?.usedRx ?? -1, usedTx: device?.usedTx ?? -1, vring: device?.vring ?? '',
+      framesRead: port.framesRead, framesWritten: port.framesWritten, putBack: back,
+      channels: [...port.channels].map(([from, c]) => ({ from, delivered: { ...c.delivered }, highest: c.highest })),
+      born: this.ports().filter((q) => q !== port)
+        .map((q) => ({ to: q.id, tally: { ...(q.channels.get(port.id)?.born ?? emptyTally()) } })),
+    }
+  }
+
+  /** Do the device's own counters agree with ours? Only then is it known what QEMU has not yet handed to the guest. */
+  private weigh(member: Member, device: DeviceWitness | undefined): WitnessVerdict {
+    const { base, port } = member
+    if (!device || !base) return 'none'
+    if (base.vring !== undefined && base.vring !== device.vring) return 'none' // the guest reset its NIC since the base
+    if (mod16(base.usedTx + port.framesRead - member.readAtBase) !== device.usedTx) return 'tx-differs'
+    const waiting = mod16(this.expectedRx(member) - device.usedRx)
+    return waiting <= port.framesWritten - member.writtenAtBase ? 'exact' : 'none'
+  }
+
+  private expectedRx(member: Member): number {
+    return mod16(member.base!.usedRx + member.port.framesWritten - member.writtenAtBase)
+  }
+}
+
+const mod16 = (x: number): number => ((x % 65_536) + 65_536) % 65_536

@@ -1,0 +1,240 @@
+// The switch of one host: every run of every slice that has a VM here. Its control interface is overlay/control.ts; its
+// process is hosts/switch/main.ts, apart from the agent, so that frames flow while agents come and go.
+//
+// What must survive it is one number per slice and run, the highest epoch prepared: a switch that was restarted starts
+// every port there, since it may have acknowledged a flip that it no longer remembers (cut protocol, hole 14).
+import { readFile } from 'node:fs/promises'
+import { writeDurably } from '../base/durable.js'
+import { Failure, Refusal } from '../base/errors.js'
+import { limits } from '../base/limits.js'
+import type { Log } from '../base/log.js'
+import { until, type Clock } from '../base/time.js'
+import { decodeLog, encodeLog, type LoggedFrame } from './channel-log.js'
+import type { ClosedLog, CutRef, NetRef, NetStats, PortRequest, RecordedSum, SwitchAsks, SwitchTells } from './control.js'
+import type { DeviceWitness, PortLatch } from './slice-net.js'
+import type { Rule } from './port.js'
+import { SliceNet } from './slice-net.js'
+import { addTo, emptyTally } from './tally.js'
+import { VmLink } from './vm-link.js'
+
+interface Live { net: SliceNet; cut: CutRef | undefined; gatedSince: number | undefined }
+type Handlers = { [K in keyof SwitchAsks]: (ask: SwitchAsks[K][0]) => Promise<SwitchAsks[K][1]> }
+
+export interface SwitchOptions {
+  /** Folder of its own, for the prepared epochs. */
+  folder: string
+  bootId: string
+  clock: Clock
+  log: Log
+  tell<K extends keyof SwitchTells>(what: K, detail: SwitchTells[K]): void
+}
+
+const emptiedMs = 100
+
+export class Switch {
+  readonly handlers: Handlers
+  private readonly runs = new Map<string, Live>()
+  private readonly at: SwitchOptions
+
+  constructor(options: SwitchOptions) {
+    this.at = options
+    this.handlers = {
+      openRun: async (ask) => this.openRun(ask),
+      closeRun: async (ask) => this.closeRun(ask),
+      addPort: async (ask) => this.addPort(ask),
+      removeVm: async (ask) => this.removeVm(ask),
+      prepare: async (ask) => this.prepare(ask),
+      gate: async (ask) => this.gate(ask),
+      cut: async (ask) => this.cut(ask),
+      thaw: async (ask) => this.thaw(ask),
+      forward: async (ask) => this.forward(ask),
+      closeLog: async (ask) => this.closeLog(ask),
+      replay: async (ask) => this.replay(ask),
+      stats: async (ask) => this.stats(ask),
+    }
+  }
+
+  /** The hold timer: call it some ten times a second. */
+  tick(): void {
+    const now = this.at.clock.monotonic()
+    for (const live of this.runs.values()) {
+      if (!live.cut) continue
+      const since = Math.min(live.gatedSince ?? Infinity, ...live.net.ports().map((p) => p.heldSince() ?? Infinity))
+      const full = live.net.ports().find((p) => p.waitingBytes > limits.portQueueBytes / 2 && (p.gated || p.heldSince() !== undefined))
+      if (now - since < limits.holdMs && !full) continue
+      const why = full ? `port ${full.id} of ${full.vm} had half its queue full` : `frames waited longer than ${limits.holdMs} ms`
+      const { cut } = live
+      this.goForward(live, cut.k)
+      this.at.log.warn({ slice: cut.slice, k: cut.k, why }, 'cut is void: the switch went forward by itself')
+      this.at.tell('forwarded', { ...cut, why })
+    }
+  }
+
+  close(): void {
+    for (const { net } of this.runs.values()) net.close()
+    this.runs.clear()
+  }
+
+  private async openRun(ask: NetRef & { epoch: number }): Promise<{ epoch: number }> {
+    const there = this.runs.get(key(ask))
+    if (there) return { epoch: there.net.epoch }
+    const epoch = Math.max(ask.epoch, await this.preparedEpoch(ask))
+    const net = new SliceNet({ ...ask, epoch }, () => this.at.clock.monotonic(), {
+      onHeld: (t) => {
+        const cut = this.runs.get(key(ask))?.cut
+        if (cut) this.at.tell('held', { ...cut, epoch: t })
+      },
+    })
+    this.runs.set(key(ask), { net, cut: undefined, gatedSince: undefined })
+    return { epoch }
+  }
+
+  private closeRun(ask: NetRef): null {
+    this.runs.get(key(ask))?.net.close()
+    this.runs.delete(key(ask))
+    return null
+  }
+
+  private addPort(ask: PortRequest): null {
+    const { net } = this.find(ask)
+    if (net.ports().some((p) => p.id === ask.port)) return null
+    const port = net.addPort({
+      id: ask.port, vm: ask.vm, lan: ask.lan, mac: ask.mac, seq: ask.seq, ...(ask.base ? { base: ask.base } : {}),
+    })
+    port.link = new VmLink(ask.socket, {
+      onFrame: (bytes) => net.ingress(port, bytes),
+      onReady: () => port.pump(),
+    })
+    return null
+  }
+
+  private removeVm(ask: NetRef & { vm: string }): null {
+    const net = this.runs.get(key(ask))?.net
+    for (const port of net?.ports(ask.vm) ?? []) net!.removePort(port.id)
+    return null
+  }
+
+  private async prepare(ask: CutRef & { rule: Rule }): Promise<{ bootId: string }> {
+    const live = this.find(ask)
+    const highest = Math.max(live.net.epoch, await this.preparedEpoch(ask))
+    const again = live.cut?.op === ask.op && live.cut.k === ask.k
+    if (ask.k <= highest && !again) throw new Refusal('refused', `epoch ${ask.k} is not later than ${highest}, prepared before`)
+    await writeDurably(this.stateFile(ask), JSON.stringify({ format: 1, slice: ask.slice, run: ask.run, k: ask.k }))
+    if (!again) live.net.prepare(ask.k, ask.rule)
+    live.cut = { slice: ask.slice, run: ask.run, k: ask.k, op: ask.op }
+    live.gatedSince = undefined
+    return { bootId: this.at.bootId }
+  }
+
+  private async gate(ask: CutRef & { vm: string; withinMs: number }): Promise<{ drained: boolean; waitedMs: number }> {
+    const { clock } = this.at
+    const live = this.inCut(ask)
+    const begun = clock.monotonic()
+    live.gatedSince ??= begun
+    live.net.gate(ask.vm)
+    const drained = await until(clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
+    return { drained: drained === true, waitedMs: clock.monotonic() - begun }
+  }
+
+  private async cut(ask: CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }): Promise<{ latches: PortLatch[]; bootId: string }> {
+    const live = this.inCut(ask)
+    const emptied = live.net.isEmptied(ask.vm) ||
+      (await until(this.at.clock, emptiedMs, 0, () => (live.net.isEmptied(ask.vm) ? true : undefined)))
+    if (!emptied) throw new Failure('timed-out', `the sockets of ${ask.vm} could not be read empty`)
+    return { latches: this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack), bootId: this.at.bootId }
+  }
+
+  private thaw(ask: CutRef & { vm: string }): null {
+    this.find(ask).net.thaw(ask.vm)
+    return null
+  }
+
+  private forward(ask: CutRef): null {
+    const live = this.runs.get(key(ask))
+    if (live) this.goForward(live, ask.k)
+    return null
+  }
+
+  private goForward(live: Live, k: number): void {
+    live.net.forward(k)
+    live.cut = undefined
+    live.gatedSince = undefined
+  }
+
+  private async closeLog(ask: CutRef & { file: string }): Promise<ClosedLog> {
+    const live = this.inCut(ask)
+    const { net } = live
+    const frames = net.closeLog(ask.k)
+    const drops = net.channels().flatMap(({ to, from, count }) =>
+      count.drops.filter((d) => d.epoch < ask.k || d.kind === 'orphan').map((d) => ({ to, from, ...d, tally: { ...d.tally } })))
+    const ports = net.ports()
+    live.cut = undefined
+    live.gatedSince = undefined
+    net.finish()
+    const bytes = encodeLog(ask.slice, frames)
+    await writeDurably(ask.file, bytes)
+    return {
+      bootId: this.at.bootId, frames: frames.length, bytes: bytes.length, recorded: sumsOf(frames), drops,
+      framesHeld: ports.reduce((n, p) => n + p.heldFrames, 0),
+      longestHoldMs: Math.max(0, ...ports.map((p) => p.longestHoldMs)),
+    }
+  }
+
+  private async replay(ask: NetRef & { file: string }): Promise<{ frames: number }> {
+    const { net } = this.find(ask)
+    const logged = decodeLog(ask.slice, await readFile(ask.file))
+    for (const port of net.ports()) {
+      const mine = logged.filter((f) => f.to === port.id).map((f) => ({ ...f.frame, run: ask.run, epoch: net.epoch }))
+      if (mine.length > 0) port.replay(mine)
+    }
+    return { frames: logged.length }
+  }
+
+  private stats(ask: NetRef): NetStats {
+    const { net } = this.find(ask)
+    return {
+      bootId: this.at.bootId, epoch: net.epoch,
+      ports: net.ports().map((p) => ({
+        port: p.id, vm: p.vm, epoch: p.epoch, gated: p.gated, framesRead: p.framesRead, framesWritten: p.framesWritten, waiting: p.waitingFrames,
+      })),
+    }
+  }
+
+  private find(ref: NetRef): Live {
+    const live = this.runs.get(key(ref))
+    if (!live) throw new Refusal('not-found', `this switch has no run ${ref.run} of slice ${ref.slice}`)
+    return live
+  }
+
+  private inCut(ask: CutRef): Live {
+    const live = this.find(ask)
+    if (live.cut?.op !== ask.op || live.cut.k !== ask.k) throw new Refusal('refused', `cut ${ask.k} is not open at this switch: it is void`)
+    return live
+  }
+
+  private async preparedEpoch(ref: NetRef): Promise<number> {
+    try {
+      return (JSON.parse(await readFile(this.stateFile(ref), 'utf8')) as { k: number }).k
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0
+      throw new Failure('damaged', `the prepared epoch in ${this.stateFile(ref)} cannot be read`, { cause: error })
+    }
+  }
+
+  private stateFile(ref: NetRef): string {
+    return `${this.at.folder}/${ref.slice}.${ref.run}.json`
+  }
+}
+
+const key = (ref: NetRef): string => `${ref.slice} ${ref.run}`
+
+function sumsOf(frames: LoggedFrame[]): RecordedSum[] {
+  const sums = new Map<string, RecordedSum>()
+  for (const { to, frame } of frames) {
+    const name = `${to} ${frame.source}`
+    let entry = sums.get(name)
+    if (!entry) sums.set(name, (entry = { to, from: frame.source, tally: emptyTally() }))
+    addTo(entry.tally, frame.source, frame.seq)
+  }
+  return [...sums.values()]
+}
