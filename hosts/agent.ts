@@ -1,0 +1,90 @@
+// The agent of one host: what it can be asked (snapshots/messages.ts and VmHosts in slices/needs.ts), each answer
+// idempotent, each change on disk before it is acted on.
+import { rm } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { Refusal } from '../base/errors.js'
+import { ImageStore } from '../snapshots/image-store.js'
+import type { Inventory } from '../snapshots/inventory.js'
+import type { AgentAsks, HostCutAsk, Maxima, RestoreHeader, RestoreOrder } from '../snapshots/messages.js'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { HostCapacity, VmReport } from '../slices/needs.js'
+import type { VmSpec } from '../slices/vm-spec.js'
+import { hostCapacity, overheadMiB } from './capacity.js'
+import type { Layers } from './layers.js'
+import type { Participants } from './participants.js'
+import type { RestoreHost } from './restore-host.js'
+import type { SliceMarks } from './slice-marks.js'
+import type { VmRegistry } from './vm-registry.js'
+
+export interface AgentParts {
+  host: string
+  accelerator: string
+  images: string[]
+  store: string
+  registry: VmRegistry
+  participants: Participants
+  restores: RestoreHost
+  layers: Layers
+  marks: SliceMarks
+}
+
+type CutHandlers = { [K in keyof AgentAsks]: (ask: AgentAsks[K][0]) => Promise<AgentAsks[K][1]> }
+
+export function agentHandlers(at: AgentParts) {
+  const cuts: CutHandlers = {
+    maxima: async ({ slice }): Promise<Maxima> => {
+      const { run, k, token } = await at.marks.get(slice)
+      return { run, k, token }
+    },
+    cut: (ask: HostCutAsk) => at.participants.ask(ask),
+    restorePrepare: (order: RestoreOrder) => at.restores.prepare(order),
+    restoreGo: (header: RestoreHeader) => at.restores.go(header),
+    restoreAbort: (header: RestoreHeader) => at.restores.abort(header),
+    removeSnapshot: async ({ slice, snapshot }) => {
+      const store = new ImageStore(at.store)
+      if ((await store.outcome(slice, snapshot))?.outcome === 'commit') {
+        throw new Refusal('refused', `snapshot ${snapshot} is committed: its outcome must go first`)
+      }
+      await rm(store.folder(slice, snapshot), { recursive: true, force: true })
+      await collectLayers(at)
+      return null
+    },
+  }
+  return {
+    ...cuts,
+    capacity: (): Promise<HostCapacity> => hostCapacity({
+      ...at, givenMiB: at.registry.memoryMiB(overheadMiB),
+    }),
+    defineVm: (spec: VmSpec) => at.registry.define(spec),
+    startVm: ({ vm, run, epoch }: { vm: string; run: string; epoch: number }) => at.registry.start(vm, { run, epoch }),
+    stopVm: ({ vm }: { vm: string }) => at.registry.stop(vm),
+    destroyVm: async ({ vm }: { vm: string }): Promise<void> => {
+      await at.registry.destroy(vm)
+      await collectLayers(at)
+    },
+    reports: (): VmReport[] => at.registry.reports(),
+    killAll: () => at.registry.killAll(),
+  }
+}
+
+/** Removes the disk layers that no VM, no open restore and no snapshot refers to. Not while a cut makes new ones. */
+export async function collectLayers(at: AgentParts): Promise<void> {
+  if (at.participants.isCutting()) return
+  const needed = new Set([...at.registry.layersInUse(), ...at.restores.layersInUse()].map((path) => basename(path)))
+  const store = new ImageStore(at.store)
+  for (const slice of await store.slices()) {
+    for (const id of await store.ids(slice)) {
+      for (const name of await layersOfSnapshot(join(store.folder(slice, id), 'inventory.json'))) needed.add(name)
+    }
+  }
+  await at.layers.collect(needed)
+}
+
+/** An inventory that cannot be read keeps nothing: without one a folder is no snapshot. */
+async function layersOfSnapshot(path: string): Promise<string[]> {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  if (text === undefined) return []
+  const inventory = JSON.parse(text) as Inventory
+  return inventory.hosts.flatMap((share) => share.vms.flatMap((vm) => vm.layers.map((l) => l.name)))
+}

@@ -1,0 +1,160 @@
+// What a host does in a cut: the effects of the participant (snapshots/participant.ts) on real VMs, files and the switch.
+import { createHash } from 'node:crypto'
+import { rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolder, syncFolder } from '../base/durable.js'
+import { explain, Failure, unreachable } from '../base/errors.js'
+import type { Log } from '../base/log.js'
+import type { Clock } from '../base/time.js'
+import type { ClosedLog } from '../overlay/control.js'
+import type { CutOrder, CutReport, CutVm, HostReport, Part, SealedVm } from '../snapshots/messages.js'
+import type { Outcome } from '../snapshots/messages.js'
+import type { Work } from '../snapshots/participant.js'
+import { cutVm } from './cut-vm.js'
+import { digestOf, type Layers } from './layers.js'
+import type { SwitchLink } from './switch-link.js'
+import type { VmRegistry } from './vm-registry.js'
+
+export interface CutHostParts {
+  host: string
+  store: string
+  registry: VmRegistry
+  layers: Layers
+  switchLink: SwitchLink
+  qemuVersion: string
+  clock: Clock
+  log: Log
+}
+
+/** In `drop` mode the cuts are spread over this, to show what a snapshot without holding and recording loses. */
+const dropSpreadMs = 100
+const retryMs = 500
+
+export class CutHost {
+  private readonly at: CutHostParts
+  private readonly order: CutOrder
+  private closed: ClosedLog | undefined
+
+  constructor(parts: CutHostParts, order: CutOrder) {
+    this.at = parts
+    this.order = order
+  }
+
+  async work(work: Work, outcome: Outcome | undefined): Promise<HostReport | undefined> {
+    switch (work) {
+      case 'prepare': return this.prepare()
+      case 'cut': return this.cut()
+      case 'seal': return this.seal()
+      case 'end': return this.end()
+      case 'void': return this.void(outcome)
+      default: return unreachable(work)
+    }
+  }
+
+  private get folder(): string { return join(this.at.store, this.order.slice, this.order.snapshot) }
+  private get ref() { return { slice: this.order.slice, run: this.order.run, k: this.order.k, op: this.order.op } }
+  private get channelsName(): string { return `channels-${this.at.host}.frames` }
+
+  private async prepare(): Promise<HostReport> {
+    const { order } = this
+    const live = this.at.registry.runningOf(order.slice).map((vm) => vm.instance)
+    for (const name of order.vms) {
+      const instance = live.find((i) => i.spec.vm === name)
+      if (!instance) throw new Failure('failed', `${name} is not running on ${this.at.host}`)
+      if (instance.run !== order.run) throw new Failure('failed', `${name} lives in run ${instance.run}, not in ${order.run}`)
+    }
+    await makeFolder(this.folder)
+    await Promise.all(order.vms.map((name) => this.at.registry.vm(name).prepareCut({
+      overlay: this.at.layers.path(`${name}.${order.op}.qcow2`),
+      memoryFile: join(this.folder, `${name}.memory.part`),
+      background: order.kind === 'live' && order.mode !== 'stop',
+      stayStopped: order.kind === 'suspend',
+    })))
+    const rule = order.mode === 'drop' ? 'drop' : order.mode === 'uncoordinated' ? 'none' : 'colour'
+    const { bootId } = await this.at.switchLink.ask('prepare', { ...this.ref, rule })
+    return { progress: 'prepared', switchBootId: bootId }
+  }
+
+  private async cut(): Promise<CutReport> {
+    const { order } = this
+    const one = (name: string) => cutVm({ vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink })
+    const cuts: (CutVm & { switchBootId: string })[] = []
+    if (order.mode === 'uncoordinated') for (const name of order.vms) cuts.push(await one(name))
+    else {
+      const spread = order.mode === 'drop' ? dropSpreadMs / Math.max(1, order.vms.length - 1) : 0
+      cuts.push(...await allOrFirstError(order.vms.map(async (name, i) => {
+        if (spread > 0) await this.at.clock.sleep(i * spread)
+        return one(name)
+      })))
+    }
+    // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
+    this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
+    for (const name of order.vms) await this.at.registry.noteLayers(name)
+    const vms = cuts.map(({ switchBootId: _, ...cut }) => cut)
+    return { progress: 'cut', switchBootId: this.closed.bootId, vms }
+  }
+
+  private async seal(): Promise<HostReport> {
+    const vms = await Promise.all(this.order.vms.map((name) => this.sealVm(name)))
+    const channels = await this.sealPart(`${this.channelsName}.part`, this.channelsName)
+    await syncFolder(this.folder)
+    return { progress: 'sealed', vms, channels, log: this.closed! }
+  }
+
+  private async sealVm(name: string): Promise<SealedVm> {
+    const vm = this.at.registry.vm(name)
+    const { spec, layers } = vm.instance
+    await vm.finishSave()
+    const memory = await this.sealPart(`${name}.memory.part`, `${name}.memory`)
+    const frozen = await this.at.layers.seal(layers.slice(0, -1)) // the last one is being written to: it came with the cut
+    const argvDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex')
+    return { vm: name, spec, memory, layers: frozen, qemu: { version: this.at.qemuVersion, machine: 'pc-q35-7.2', argvDigest } }
+  }
+
+  private async sealPart(from: string, name: string): Promise<Part> {
+    const path = join(this.folder, from)
+    const [digest, { size }] = await Promise.all([digestOf(path), stat(path)])
+    await rename(path, join(this.folder, name))
+    return { name, bytes: size, digest }
+  }
+
+  private async end(): Promise<HostReport> {
+    if (this.order.kind === 'suspend') {
+      for (const name of this.order.vms) await this.at.registry.stop(name, 'the slice is suspended')
+      await this.at.switchLink.ask('closeRun', { slice: this.order.slice, run: this.order.run })
+    }
+    return { progress: 'told' }
+  }
+
+  /** Every VM runs, every port goes forward, no part is left. Repeated until it succeeds. */
+  private async void(outcome: Outcome | undefined): Promise<HostReport> {
+    try {
+      const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
+      await Promise.all(vms.map((vm) => vm.letRun().catch((error: unknown) => {
+        if (vm.ended === undefined) throw error
+      })))
+      await this.at.switchLink.ask('forward', this.ref)
+      await Promise.all(vms.map((vm) => vm.abandonCut()))
+      for (const vm of vms) await this.at.registry.noteLayers(vm.instance.spec.vm)
+      for (const name of this.order.vms) {
+        await rm(join(this.folder, `${name}.memory.part`), { force: true })
+        await rm(join(this.folder, `${name}.memory`), { force: true })
+      }
+      await rm(join(this.folder, `${this.channelsName}.part`), { force: true })
+      await rm(join(this.folder, this.channelsName), { force: true })
+      this.at.log.info({ ...this.ref, outcome }, 'cut is void: every VM runs')
+      return { progress: 'told' }
+    } catch (error) {
+      this.at.log.error({ ...this.ref, why: explain(error) }, 'voiding a cut failed: trying again')
+      await this.at.clock.sleep(retryMs)
+      throw error
+    }
+  }
+}
+
+/** Waits for all, so that nothing of a failed cut is still under way when it is voided; then the first error counts. */
+async function allOrFirstError<T>(work: Promise<T>[]): Promise<T[]> {
+  const ends = await Promise.allSettled(work)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+  return ends.map((end) => (end as PromiseFulfilledResult<T>).value)
+}

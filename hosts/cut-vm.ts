@@ -1,0 +1,31 @@
+// The cut of one VM: the sequence whose order is the protocol (docs/cut-protocol.md, phase 2). Anything that goes wrong
+// in here leaves the window open, which makes the whole cut void; the caller sees to that.
+import { Failure } from '../base/errors.js'
+import { limits } from '../base/limits.js'
+import type { CutOrder, CutVm } from '../snapshots/messages.js'
+import type { Vm } from './hypervisor/hypervisor.js'
+import type { SwitchLink } from './switch-link.js'
+
+export interface CutVmParts { vm: Vm; order: CutOrder; switchLink: SwitchLink }
+
+/** Before: prepared here and at the switch. After: cut, running again (but for a suspension) and thawed. */
+export async function cutVm({ vm, order, switchLink }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
+  const { slice, run, k, op } = order
+  const name = vm.instance.spec.vm
+  const ref = { slice, run, k, op, vm: name }
+  const coordinated = order.mode !== 'uncoordinated'
+
+  let drained = true
+  if (coordinated) {
+    const gate = await switchLink.ask('gate', { ...ref, withinMs: limits.drainMs })
+    drained = gate.drained
+    if (!drained && !order.force) {
+      throw new Failure('aborted', `${vm.instance.spec.clientId} did not take the frames sent to it within ${limits.drainMs} ms`)
+    }
+  }
+  const { stoppedAt, witnesses } = await vm.stop()
+  const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
+  const { resumedAt } = await vm.save()
+  if (order.kind === 'live') await switchLink.ask('thaw', ref)
+  return { vm: name, stoppedAt, resumedAt, drained, latches, switchBootId: bootId }
+}

@@ -1,0 +1,78 @@
+// What the agent needs of a hypervisor. One implementation drives QEMU; every method says what must hold before, what
+// holds after, and what is left when it fails.
+import type { DeviceWitness } from '../../overlay/slice-net.js'
+import type { VmSpec } from '../../slices/vm-spec.js'
+
+/** One life of a VM: a boot or a restore. Everything needed to find it again after the agent died. */
+export interface VmInstance {
+  spec: VmSpec
+  run: string
+  /** Monitor socket; a short path (unix sockets end at 107 bytes). */
+  monitor: string
+  /** One socket for each NIC, in the order of spec.nics. */
+  nicSockets: string[]
+  console: string
+  /** The configuration disk. */
+  config: string
+  kernel: string
+  initrd: string
+  append: string
+  /** Disk layers of the data disk, oldest first; the last one is written to. */
+  layers: string[]
+  /** The hypervisor's own name for the layer that is written to. */
+  topNode: string
+  pid?: number
+  /** Field 22 of /proc/PID/stat: with the pid it names one process for ever. */
+  started?: string
+}
+
+export interface CutPlan {
+  /** The layer that the VM will write to after its cut; made by prepareCut. */
+  overlay: string
+  memoryFile: string
+  /** True: the VM runs on while its memory is written (userfaultfd). False: it stands until all is written. */
+  background: boolean
+  /** A suspension: the VM stays stopped. */
+  stayStopped: boolean
+}
+
+/** A VM that has a process. */
+export interface Vm {
+  readonly instance: VmInstance
+  /** Why it ended; undefined while it lives. */
+  readonly ended: string | undefined
+  onEnd(listener: (reason: string) => void): void
+  isRunning(): Promise<boolean>
+  /** Opens the management login on the host. Before: no other process has the port. */
+  openLogin(): Promise<void>
+  /** Before: paused. After: its virtual CPUs run. */
+  resume(): Promise<void>
+
+  /** Before: running. After: overlay and memory file exist and are known to the VM. On failure: neither is left. */
+  prepareCut(plan: CutPlan): Promise<void>
+  /** After: stopped; what its devices say. `stoppedAt` in ms of the host's wall clock, by the VM process itself. */
+  stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }>
+  /** Before: stopped, prepared. After: its disks have changed layer; unless stayStopped it runs on (`resumedAt`). */
+  save(): Promise<{ resumedAt: number | undefined }>
+  /** After: the memory file is whole, cut to its length and synced. */
+  finishSave(): Promise<{ bytes: number }>
+  /** After: the guest runs, whatever state a cut left it in. Safe to call at any time. */
+  letRun(): Promise<void>
+  /** Gives up a cut at whatever point it is. After: the VM runs, and can be cut again. Safe to call at any time. */
+  abandonCut(): Promise<void>
+
+  /** After: no process. Never fails but on a process that cannot be killed. */
+  kill(): Promise<void>
+  /** The agent lets go; the VM lives on. */
+  release(): void
+}
+
+export interface Hypervisor {
+  readonly accelerator: string
+  /** After: running from its kernel. On failure: no process is left. */
+  boot(instance: VmInstance): Promise<Vm>
+  /** After: paused, with the memory of `memoryFile` loaded. On failure: no process is left. */
+  load(instance: VmInstance, memoryFile: string): Promise<Vm>
+  /** Takes over a VM that an earlier agent started; undefined when its process is gone. */
+  adopt(instance: VmInstance): Promise<Vm | undefined>
+}

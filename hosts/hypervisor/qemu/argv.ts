@@ -1,0 +1,54 @@
+// A VM instance as QEMU's command line. Pure. What is chosen here is part of every snapshot: a restore needs the same
+// devices in the same order.
+import type { VmInstance } from '../hypervisor.js'
+
+export interface QemuOptions { binary: string; accelerator: 'tcg' | 'kvm' }
+
+/** Pinned, so that a snapshot can be restored by a later QEMU. */
+export const machine = 'pc-q35-7.2'
+export const firstNode = 'disk0'
+
+export function qemuArgv(instance: VmInstance, options: QemuOptions, incoming: boolean): string[] {
+  const { spec } = instance
+  return [
+    '-name', `${spec.clientId}.${spec.vm}`,
+    '-M', `${machine},usb=off,vmport=off`,
+    '-accel', options.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=32',
+    '-m', String(spec.memoryMiB), '-smp', String(spec.cpus),
+    '-nodefaults', '-no-user-config', '-display', 'none',
+    '-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
+    '-rtc', 'base=utc,clock=vm', // the guest sees no gap over a pause or a restore
+    '-qmp', `unix:${escaped(instance.monitor)},server=on,wait=off`,
+    '-chardev', `file,id=console,path=${escaped(instance.console)},append=on`, '-serial', 'chardev:console',
+    '-kernel', instance.kernel, '-initrd', instance.initrd, '-append', instance.append,
+    '-device', 'virtio-rng-pci',
+    ...disk(instance),
+    ...spec.nics.flatMap((nic, i) => [
+      '-netdev', `stream,id=nic${i},server=on,addr.type=unix,addr.path=${escaped(instance.nicSockets[i]!)}`,
+      // ctrl_rx, mrg_rxbuf off: one frame is one used entry, which the put-back counts on (cut protocol, hole 1)
+      '-device', `virtio-net-pci,id=${nicDevice(i)},netdev=nic${i},mac=${nic.mac},ctrl_rx=off,ctrl_vlan=off,mrg_rxbuf=off,romfile=`,
+    ]),
+    '-netdev', 'user,id=management,restrict=on',
+    '-device', `virtio-net-pci,netdev=management,mac=${managementMac},romfile=`,
+    ...(incoming ? ['-incoming', 'defer'] : []),
+  ]
+}
+
+export const nicDevice = (index: number): string => `lan${index}`
+/** Every VM has a management network of its own, so the address may be the same everywhere. */
+export const managementMac = '52:54:00:00:02:0f'
+
+function disk(instance: VmInstance): string[] {
+  const top = instance.layers.at(-1)!
+  return [
+    '-blockdev', JSON.stringify({
+      driver: 'qcow2', 'node-name': firstNode, file: { driver: 'file', filename: top, cache: { direct: true } }, cache: { direct: true },
+    }),
+    '-device', `virtio-blk-pci,drive=${firstNode}`,
+    '-blockdev', JSON.stringify({ driver: 'raw', 'node-name': 'config', 'read-only': true, file: { driver: 'file', filename: instance.config } }),
+    '-device', 'virtio-blk-pci,drive=config',
+  ]
+}
+
+/** In QEMU's key=value lists a comma in a value is written twice. */
+const escaped = (path: string): string => path.replaceAll(',', ',,')

@@ -1,0 +1,51 @@
+// QEMU processes by pid and start time. They are started detached, since they must outlive the agent.
+import { spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { Failure } from '../../../base/errors.js'
+import { until, type Clock } from '../../../base/time.js'
+
+export interface ProcessRef { pid: number; started: string }
+
+/** Starts a program that lives on without us. `onExit` is told when it ends while we live. */
+export async function startDetached(
+  binary: string, argv: string[], logFile: string, onExit: (reason: string) => void,
+): Promise<ProcessRef> {
+  const log = openSync(logFile, 'a', 0o600)
+  try {
+    const child = spawn(binary, argv, { detached: true, stdio: ['ignore', log, log] })
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', () => resolve())
+      child.once('error', (cause) => reject(new Failure('failed', `cannot start ${binary}: is it installed?`, { cause })))
+    })
+    child.once('exit', (code, signal) => onExit(signal ? `its QEMU process was ended by ${signal}` : `its QEMU process ended with code ${code}`))
+    child.unref()
+    const pid = child.pid!
+    return { pid, started: (await startTime(pid)) ?? '' }
+  } finally {
+    closeSync(log)
+  }
+}
+
+/** Field 22 of /proc/PID/stat; undefined when there is no such process, or only its remains. */
+export async function startTime(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' ? undefined : fields[19]
+  } catch {
+    return undefined
+  }
+}
+
+export async function isAlive(ref: ProcessRef): Promise<boolean> {
+  return (await startTime(ref.pid)) === ref.started
+}
+
+/** After: the process is gone. TERM is not tried: a QEMU whose main thread hangs ignores it, and its disks are ours to keep. */
+export async function killProcess(ref: ProcessRef, clock: Clock): Promise<void> {
+  if (!(await isAlive(ref))) return
+  process.kill(ref.pid, 'SIGKILL')
+  const gone = await until(clock, 10_000, 5, async () => ((await isAlive(ref)) ? undefined : true))
+  if (!gone) throw new Failure('failed', `process ${ref.pid} does not end`)
+}

@@ -1,0 +1,288 @@
+// One VM with a QEMU process: running, cutting and ending it. The order of the commands is the one that was measured to
+// be safe with QEMU 7.2 (docs/cut-protocol.md, "What QEMU does").
+import { execFile } from 'node:child_process'
+import { open, readFile, rm, type FileHandle } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { Failure } from '../../../base/errors.js'
+import { limits } from '../../../base/limits.js'
+import type { Log } from '../../../base/log.js'
+import { until, within, type Clock } from '../../../base/time.js'
+import type { DeviceWitness } from '../../../overlay/slice-net.js'
+import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
+import { nicDevice } from './argv.js'
+import { reserve } from './descriptors.js'
+import { killProcess, type ProcessRef } from './process.js'
+import type { Qmp, QmpEvent } from './qmp.js'
+import { rescueFrozenGuest } from './rescue.js'
+
+const run = promisify(execFile)
+
+interface Prepared {
+  plan: CutPlan
+  node: string
+  sink: FileHandle
+  /** The disks have changed layer. */
+  flipped: boolean
+  migrating: boolean
+  saved: Promise<string>
+}
+interface QueueStatus { 'used-idx': number; 'vring-desc': number; 'vring-used': number }
+
+/** Device state and stream overhead beside the RAM itself. */
+const streamOverheadBytes = 16 * 1024 * 1024
+let cuts = 0
+
+export class QemuVm implements Vm {
+  readonly instance: VmInstance
+  ended: string | undefined
+  private readonly process: ProcessRef
+  private readonly qmp: Qmp
+  private readonly clock: Clock
+  private readonly log: Log
+  private readonly listeners = new Set<(reason: string) => void>()
+  private prepared: Prepared | undefined
+  private released = false
+
+  constructor(instance: VmInstance, process: ProcessRef, qmp: Qmp, clock: Clock, log: Log) {
+    this.instance = instance
+    this.process = process
+    this.qmp = qmp
+    this.clock = clock
+    this.log = log
+    qmp.onClose(() => { if (!this.released) this.end('its QEMU process ended') })
+  }
+
+  onEnd(listener: (reason: string) => void): void {
+    if (this.ended !== undefined) listener(this.ended)
+    else this.listeners.add(listener)
+  }
+
+  /** Called by whoever sees it first: the child's exit knows the signal, the closed monitor does not. */
+  end(reason: string): void {
+    if (this.ended !== undefined) return
+    this.ended = reason
+    for (const listener of this.listeners) listener(reason)
+  }
+
+  async isRunning(): Promise<boolean> {
+    return (await this.qmp.call<{ running: boolean }>('query-status')).running
+  }
+
+  async openLogin(): Promise<void> {
+    const rule = `hostfwd_add management tcp:127.0.0.1:${this.instance.spec.loginPort}-10.0.2.15:22`
+    const answer = await this.qmp.call<string>('human-monitor-command', { 'command-line': rule })
+    if (answer.trim() !== '') throw new Failure('failed', `port ${this.instance.spec.loginPort} cannot be opened for logins: ${answer.trim()}`)
+  }
+
+  /** `cont` is refused for some ms after a migration ("not finalized yet"), so it is asked again. */
+  async resume(): Promise<void> {
+    let last: unknown
+    const running = await until(this.clock, limits.resumeMs, 5, async () => {
+      try {
+        await this.qmp.call('cont')
+        return (await this.isRunning()) ? true : undefined
+      } catch (error) {
+        last = error
+        if (this.ended !== undefined) throw error
+        return undefined
+      }
+    })
+    if (!running) throw new Failure('timed-out', `${this.instance.spec.clientId} cannot be resumed`, { cause: last })
+  }
+
+  async prepareCut(plan: CutPlan): Promise<void> {
+    if (this.prepared) await this.abandonCut()
+    await this.earlierSaveEnds()
+    const number = ++cuts
+    const node = `layer${process.pid}x${number}`
+    const top = this.instance.layers.at(-1)!
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', top, plan.overlay])
+    let sink: FileHandle | undefined
+    try {
+      sink = await open(plan.memoryFile, 'wx', 0o600)
+      reserve(sink.fd, this.instance.spec.memoryMiB * 1024 * 1024 + streamOverheadBytes, plan.memoryFile)
+      await this.qmp.call('blockdev-add', {
+        driver: 'qcow2', 'node-name': node, backing: null, cache: { direct: true },
+        file: { driver: 'file', filename: plan.overlay, cache: { direct: true } },
+      })
+      await this.setBackground(plan.background)
+      await this.qmp.passDescriptor('snap', sink.fd)
+    } catch (error) {
+      await this.dropOverlay(node, plan.overlay)
+      await sink?.close()
+      await rm(plan.memoryFile, { force: true })
+      throw error
+    }
+    this.prepared = { plan, node, sink, flipped: false, migrating: false, saved: this.migrationEnd() }
+    this.prepared.saved.catch(() => undefined)
+  }
+
+  async stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }> {
+    const stopped = this.nextEvent('STOP', limits.qmpMs)
+    stopped.catch(() => undefined)
+    const queues = this.instance.spec.nics.flatMap((_, i) => [0, 1].map((queue) => ({
+      execute: 'x-query-virtio-queue-status', arguments: { path: `/machine/peripheral/${nicDevice(i)}/virtio-backend`, queue },
+    })))
+    const [, ...answers] = await this.qmp.batch([{ execute: 'stop' }, ...queues])
+    const status = answers as QueueStatus[]
+    return {
+      stoppedAt: (await stopped).at,
+      witnesses: this.instance.spec.nics.map((nic, i) => {
+        const rx = status[2 * i]!
+        const tx = status[2 * i + 1]!
+        return {
+          port: nic.port, usedRx: rx['used-idx'], usedTx: tx['used-idx'],
+          vring: [rx['vring-desc'], rx['vring-used'], tx['vring-desc'], tx['vring-used']].join(' '),
+        }
+      }),
+    }
+  }
+
+  async save(): Promise<{ resumedAt: number | undefined }> {
+    const prepared = this.prepared!
+    const { plan } = prepared
+    const resumed = plan.background ? this.nextEvent('RESUME', limits.resumeMs) : undefined
+    resumed?.catch(() => undefined)
+    prepared.migrating = true
+    await this.qmp.batch([
+      { execute: 'transaction', arguments: { actions: [
+        { type: 'blockdev-snapshot', data: { node: this.instance.topNode, overlay: prepared.node } },
+      ] } },
+      { execute: 'migrate', arguments: { uri: 'fd:snap' } },
+    ])
+    prepared.flipped = true
+    this.instance.layers.push(plan.overlay)
+    this.instance.topNode = prepared.node
+    if (resumed) return { resumedAt: (await resumed).at }
+    const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'its memory was not written in time'))
+    if (end !== 'completed') throw new Failure('failed', `writing its memory ${end}`)
+    if (plan.stayStopped) return { resumedAt: undefined }
+    const cont = this.nextEvent('RESUME', limits.resumeMs)
+    cont.catch(() => undefined)
+    await this.resume()
+    return { resumedAt: (await cont).at }
+  }
+
+  async finishSave(): Promise<{ bytes: number }> {
+    const prepared = this.prepared!
+    const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'its memory was not written in time'))
+    if (end !== 'completed') throw new Failure('failed', `writing its memory ${end}`)
+    const bytes = await offsetOf(prepared.sink)
+    await prepared.sink.truncate(bytes)
+    await prepared.sink.sync()
+    await prepared.sink.close()
+    this.prepared = undefined
+    if (prepared.plan.background) await this.setBackground(false)
+    return { bytes }
+  }
+
+  async abandonCut(): Promise<void> {
+    const prepared = this.prepared
+    if (this.ended !== undefined) {
+      await prepared?.sink.close().catch(() => undefined)
+      this.prepared = undefined
+      return
+    }
+    await this.letRun()
+    if (!prepared) return
+    // A migration is never cancelled (that freezes the guest): its file is reserved, so it ends by itself.
+    if (prepared.migrating) await this.saveEnds(prepared)
+    await this.letRun()
+    this.prepared = undefined
+    if (!prepared.flipped) await this.dropOverlay(prepared.node, prepared.plan.overlay)
+    await this.setBackground(false).catch((error: unknown) => this.log.warn({ err: error }, 'background-snapshot stays on'))
+    await prepared.sink.close().catch(() => undefined)
+    await rm(prepared.plan.memoryFile, { force: true })
+  }
+
+  async kill(): Promise<void> {
+    await killProcess(this.process, this.clock)
+    this.end('it was stopped')
+    this.qmp.close()
+    await this.prepared?.sink.close().catch(() => undefined)
+  }
+
+  release(): void {
+    this.released = true
+    this.qmp.close()
+  }
+
+  /** The rescue comes first: a QEMU that is frozen inside `stop` answers nothing before it. */
+  async letRun(): Promise<void> {
+    try {
+      if (await this.isRunning()) return
+    } catch {
+      await rescueFrozenGuest(this.process.pid)
+    }
+    await this.resume()
+  }
+
+  /** An agent that died in a cut leaves a VM that is still being saved. It ends by itself; a failed one is rescued. */
+  private async earlierSaveEnds(): Promise<void> {
+    const status = await until(this.clock, limits.prepareMs, 50, async () => {
+      const now = (await this.qmp.call<{ status?: string }>('query-migrate')).status ?? 'none'
+      return ['setup', 'active', 'device', 'cancelling'].includes(now) ? undefined : now
+    })
+    if (status === undefined) throw new Failure('timed-out', 'an earlier snapshot of it is still being written')
+    if (status === 'failed') await rescueFrozenGuest(this.process.pid)
+  }
+
+  /** After an adoption: which layer is written to is what QEMU says, since the record may be one cut behind. */
+  async learnLayers(): Promise<void> {
+    const devices = await this.qmp.call<{ inserted?: { file: string; 'node-name': string; drv: string } }[]>('query-block')
+    const disk = devices.find((d) => d.inserted?.drv === 'qcow2')?.inserted
+    if (!disk) throw new Failure('failed', `${this.instance.spec.clientId} has no disk`)
+    if (disk.file !== this.instance.layers.at(-1)) this.instance.layers.push(disk.file)
+    this.instance.topNode = disk['node-name']
+  }
+
+  private async saveEnds(prepared: Prepared): Promise<void> {
+    const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'unfinished')).catch(() => 'unfinished')
+    if (end === 'completed' || !prepared.plan.background) return
+    await rescueFrozenGuest(this.process.pid)
+    this.log.warn({ vm: this.instance.spec.vm, end }, 'the background snapshot did not complete: the guest was rescued')
+  }
+
+  private setBackground(state: boolean): Promise<unknown> {
+    return this.qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'background-snapshot', state }] })
+  }
+
+  private async dropOverlay(node: string, file: string): Promise<void> {
+    await this.qmp.call('blockdev-del', { 'node-name': node }).catch(() => undefined) // it may never have been added
+    await rm(file, { force: true })
+  }
+
+  /** How the next migration ends: completed, failed or cancelled. */
+  private migrationEnd(): Promise<string> {
+    return this.eventWhere((e) => {
+      const status = e.event === 'MIGRATION' ? String(e.data?.['status']) : ''
+      return ['completed', 'failed', 'cancelled'].includes(status) ? status : undefined
+    })
+  }
+
+  private nextEvent(name: string, timeoutMs: number): Promise<QmpEvent> {
+    const seen = this.eventWhere((e) => (e.event === name ? e : undefined))
+    return within(timeoutMs, seen, () => new Failure('timed-out', `${this.instance.spec.clientId}: no ${name} within ${timeoutMs} ms`))
+  }
+
+  private eventWhere<T>(pick: (event: QmpEvent) => T | undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const off = this.qmp.onEvent((event) => {
+        const found = pick(event)
+        if (found === undefined) return
+        off()
+        notClosed()
+        resolve(found)
+      })
+      const notClosed = this.qmp.onClose(() => {
+        reject(new Failure('failed', `${this.instance.spec.clientId}: ${this.ended ?? 'its monitor was closed'}`))
+      })
+    })
+  }
+}
+
+/** The file position, which we share with QEMU: it got our open file, not a copy. */
+async function offsetOf(file: FileHandle): Promise<number> {
+  const position = /^pos:\s+(\d+)/m.exec(await readFile(`/proc/self/fdinfo/${file.fd}`, 'utf8'))
+  return Number(position![1])
+}

@@ -1,0 +1,110 @@
+// The QEMU hypervisor: starts VMs, loads saved ones, and finds again those that an earlier agent started.
+import { open, readFile, rm } from 'node:fs/promises'
+import { Failure } from '../../../base/errors.js'
+import { limits } from '../../../base/limits.js'
+import type { Log } from '../../../base/log.js'
+import { until, within, type Clock } from '../../../base/time.js'
+import type { Hypervisor, Vm, VmInstance } from '../hypervisor.js'
+import { firstNode, qemuArgv, type QemuOptions } from './argv.js'
+import { isAlive, killProcess, startDetached, startTime, type ProcessRef } from './process.js'
+import { QemuVm } from './qemu-vm.js'
+import { Qmp } from './qmp.js'
+
+const monitorMs = 15_000
+
+export class Qemu implements Hypervisor {
+  private readonly options: QemuOptions
+  private readonly clock: Clock
+  private readonly log: Log
+
+  constructor(options: QemuOptions, clock: Clock, log: Log) {
+    this.options = options
+    this.clock = clock
+    this.log = log
+  }
+
+  get accelerator(): string { return this.options.accelerator }
+
+  async boot(instance: VmInstance): Promise<Vm> {
+    const { vm } = await this.start(instance, false)
+    return vm
+  }
+
+  async load(instance: VmInstance, memoryFile: string): Promise<Vm> {
+    const { vm, qmp } = await this.start(instance, true)
+    const file = await open(memoryFile, 'r')
+    try {
+      const loaded = new Promise<string>((resolve, reject) => {
+        qmp.onEvent((e) => {
+          const status = e.event === 'MIGRATION' ? String(e.data?.['status']) : ''
+          if (status === 'completed' || status === 'failed') resolve(status)
+        })
+        vm.onEnd((reason) => reject(new Failure('failed', `${reason} while its memory was loaded`)))
+      })
+      loaded.catch(() => undefined)
+      await qmp.call('migrate-set-parameters', { 'announce-rounds': 0 }) // no RARP: addresses are where they were
+      await qmp.passDescriptor('image', file.fd)
+      await qmp.call('migrate-incoming', { uri: 'fd:image' })
+      const end = await within(limits.restoreMs, loaded, () => new Failure('timed-out', 'its memory was not loaded in time'))
+      if (end !== 'completed') throw new Failure('damaged', `QEMU cannot load ${memoryFile}`)
+      const paused = await until(this.clock, limits.qmpMs, 2, async () =>
+        (await qmp.call<{ status: string }>('query-status')).status === 'inmigrate' ? undefined : true)
+      if (!paused) throw new Failure('timed-out', 'the loaded VM does not become ready')
+      return vm
+    } catch (error) {
+      await vm.kill()
+      throw new Failure('failed', `cannot load ${instance.spec.clientId}`, { cause: error })
+    } finally {
+      await file.close()
+    }
+  }
+
+  async adopt(instance: VmInstance): Promise<Vm | undefined> {
+    const { pid, started } = instance
+    if (pid === undefined || started === undefined || !(await isAlive({ pid, started }))) return undefined
+    const qmp = await this.monitor(instance.monitor, { pid, started })
+    const vm = new QemuVm(instance, { pid, started }, qmp, this.clock, this.log)
+    await vm.learnLayers()
+    return vm
+  }
+
+  private async start(instance: VmInstance, incoming: boolean): Promise<{ vm: QemuVm; qmp: Qmp }> {
+    instance.topNode = firstNode
+    const logFile = `${instance.console}.qemu`
+    for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
+    let vm: QemuVm | undefined
+    let exit: string | undefined
+    const ref = await startDetached(this.options.binary, qemuArgv(instance, this.options, incoming), logFile, (reason) => {
+      exit = reason
+      vm?.end(reason)
+    })
+    instance.pid = ref.pid
+    instance.started = ref.started
+    try {
+      const qmp = await this.monitor(instance.monitor, ref)
+      vm = new QemuVm(instance, ref, qmp, this.clock, this.log)
+      await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] })
+      await qmp.call('migrate-set-parameters', { 'max-bandwidth': 20 * 1024 ** 3 })
+      return { vm, qmp }
+    } catch (error) {
+      await killProcess(ref, this.clock)
+      const said = (await readFile(logFile, 'utf8').catch(() => '')).trim().split('\n').at(-1) ?? ''
+      throw new Failure('failed', `QEMU for ${instance.spec.clientId} did not start (${exit ?? 'no answer'}): ${said}`, { cause: error })
+    }
+  }
+
+  private async monitor(path: string, ref: ProcessRef): Promise<Qmp> {
+    let last: unknown
+    const qmp = await until(this.clock, monitorMs, 10, async () => {
+      try {
+        return await Qmp.connect(path)
+      } catch (error) {
+        last = error
+        if ((await startTime(ref.pid)) !== ref.started) throw error
+        return undefined
+      }
+    })
+    if (!qmp) throw new Failure('timed-out', 'its monitor does not answer', { cause: last })
+    return qmp
+  }
+}

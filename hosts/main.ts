@@ -1,0 +1,85 @@
+// The host agent: wires one host. Order matters: VMs are adopted and open cuts are ended before anybody can ask anything.
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { join } from 'node:path'
+import { makeFolder } from '../base/durable.js'
+import { makeLog } from '../base/log.js'
+import { serveRpc, type RpcServer } from '../base/rpc.js'
+import { realClock as clock } from '../base/time.js'
+import { agentHandlers, collectLayers, type AgentParts } from './agent.js'
+import { chooseAccelerator, type Accelerator } from './accelerator.js'
+import { readImage } from './guest-image.js'
+import { Qemu } from './hypervisor/qemu/qemu.js'
+import { Layers } from './layers.js'
+import { Participants } from './participants.js'
+import { RestoreHost } from './restore-host.js'
+import { SliceMarks } from './slice-marks.js'
+import { SwitchLink } from './switch-link.js'
+import { VmRegistry } from './vm-registry.js'
+
+export interface AgentConfig {
+  host: string
+  /** What this host must remember: records, layers, journals. */
+  folder: string
+  /** Short path for sockets, 0700. */
+  runFolder: string
+  /** Where snapshots live. */
+  store: string
+  socket: string
+  switchSocket: string
+  imageFolder: string
+  qemu: string
+  accelerator: Accelerator | 'auto'
+  logLevel?: string
+}
+
+const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AgentConfig
+const log = makeLog('agent', config.logLevel)
+for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
+
+const image = await readImage(config.imageFolder)
+const accelerator = await chooseAccelerator({ wanted: config.accelerator, binary: config.qemu, image, folder: config.folder, clock, log })
+const qemuVersion = (await promisify(execFile)(config.qemu, ['--version'])).stdout.split('\n')[0]!
+const hypervisor = new Qemu({ binary: config.qemu, accelerator }, clock, log)
+const marks = new SliceMarks(join(config.folder, 'slices'))
+const layers = new Layers(join(config.folder, 'layers'))
+await marks.open()
+await layers.open()
+
+let server: RpcServer | undefined
+const switchLink = new SwitchLink({
+  path: config.switchSocket, clock, log,
+  onForwarded: (cut) => participants.forwarded(cut),
+  onBack: () => registry.reconnect(),
+})
+const registry = new VmRegistry({
+  folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
+  images: new Map([[image.name, image]]), clock, log,
+  onChange: (report) => server?.notify('vmChanged', report),
+  mayStand: (vm) => participants.holds(vm),
+})
+const parts = { host: config.host, store: config.store, registry, layers, switchLink, qemuVersion, clock, log }
+const participants = new Participants(join(config.folder, 'cuts'), marks, parts)
+const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, hypervisor, marks })
+
+await switchLink.open()
+await registry.open()
+await participants.recover()
+await restores.recover()
+await registry.resumeStopped()
+await registry.reconnect()
+
+const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, layers, marks }
+await collectLayers(agent)
+server = await serveRpc(config.socket, agentHandlers(agent), log)
+log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
+process.send?.({ ready: true, accelerator })
+
+process.on('SIGTERM', () => {
+  void (async () => {
+    await server.close()
+    registry.releaseAll()
+    switchLink.close()
+    process.disconnect?.()
+  })()
+})

@@ -1,0 +1,172 @@
+// The cuts under way at this host: each a participant with its journal file, run by the common runner.
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { explain, Failure, Refusal, unreachable } from '../base/errors.js'
+import type { Log } from '../base/log.js'
+import type { SwitchTells } from '../overlay/control.js'
+import type { CutAskName, HostCutAsk, HostReport } from '../snapshots/messages.js'
+import {
+  isOver, newParticipant, stepParticipant, type ParticipantEffect, type ParticipantEvent, type ParticipantState, type Work,
+} from '../snapshots/participant.js'
+import { runMachine, type Running } from '../snapshots/runner.js'
+import type { Outcome } from '../snapshots/messages.js'
+import { CutHost, type CutHostParts } from './cut-host.js'
+import type { SliceMarks } from './slice-marks.js'
+
+interface Waiter { resolve(report: HostReport): void; reject(error: Error): void }
+interface OpenCut {
+  slice: string
+  running: Running<ParticipantState, ParticipantEvent>
+  waiters: Map<CutAskName, Waiter[]>
+  work: CutHost | undefined
+  timer: NodeJS.Timeout | undefined
+}
+
+/** Ended cuts whose journals are kept, so that a worker that asks again gets the recorded answer. */
+const keptJournals = 20
+
+export class Participants {
+  private readonly open = new Map<string, OpenCut>()
+  private readonly folder: string
+  private readonly marks: SliceMarks
+  private readonly parts: CutHostParts
+  private readonly log: Log
+
+  constructor(folder: string, marks: SliceMarks, parts: CutHostParts) {
+    this.folder = folder
+    this.marks = marks
+    this.parts = parts
+    this.log = parts.log
+  }
+
+  /** After: every cut that an earlier agent left open is void, or sealed and waiting for its outcome. */
+  async recover(): Promise<void> {
+    await makeFolder(this.folder)
+    for (const file of (await readdir(this.folder)).filter((f) => f.endsWith('.json'))) {
+      const state = JSON.parse(await readFile(join(this.folder, file), 'utf8')) as ParticipantState
+      const op = file.slice(0, -'.json'.length)
+      if (isOver(state)) continue
+      const cut = this.begin(op, state.order?.slice ?? '', state)
+      cut.running.emit({ type: 'restarted' })
+      if (state.phase !== 'sealed') await cut.running.over
+    }
+  }
+
+  /** One ask of the coordinator. Answers once the host has come that far, with the same answer if it is asked again. */
+  async ask(ask: HostCutAsk): Promise<HostReport> {
+    const marks = await this.marks.fence(ask.slice, ask.token)
+    let cut = this.open.get(ask.op)
+    if (!cut) {
+      const recorded = await this.recorded(ask.op)
+      if (!recorded && ask.ask === 'prepare') await this.admit(ask, marks.k)
+      cut = this.begin(ask.op, ask.slice, recorded ?? newParticipant())
+    }
+    const answer = new Promise<HostReport>((resolve, reject) => {
+      cut.waiters.set(ask.ask, [...(cut.waiters.get(ask.ask) ?? []), { resolve, reject }])
+    })
+    cut.running.emit({ type: 'ask', ask })
+    return answer
+  }
+
+  /** The switch gave up holding: the cut is void at this host. */
+  forwarded(at: SwitchTells['forwarded']): void {
+    this.open.get(at.op)?.running.emit({ type: 'forwarded', why: at.why })
+  }
+
+  /** Is a cut of this slice under way? While it is, layers are not collected. */
+  isCutting(): boolean {
+    return [...this.open.values()].some((cut) => !isOver(cut.running.state) && cut.running.state.phase !== 'sealed')
+  }
+
+  /** Is this VM stopped for a suspension that is sealed and waits for its outcome? */
+  holds(vm: string): boolean {
+    return [...this.open.values()].some(({ running: { state } }) =>
+      ['sealed', 'ending'].includes(state.phase) && state.order?.kind === 'suspend' && state.order.vms.includes(vm))
+  }
+
+  private async admit(ask: HostCutAsk & { ask: 'prepare' }, highest: number): Promise<void> {
+    for (const [op, other] of this.open) {
+      if (other.slice !== ask.slice || isOver(other.running.state)) continue
+      const { phase } = other.running.state
+      if (phase === 'sealed' || phase === 'ending') throw new Refusal('busy', `cut ${op} of this slice is sealed and not decided yet`)
+      other.running.emit({ type: 'forwarded', why: 'a later cut began' })
+      await other.running.over
+    }
+    if (ask.k <= highest) throw new Refusal('refused', `epoch ${ask.k} was used before: this host has seen ${highest}`)
+    await this.marks.raise(ask.slice, { k: ask.k, token: ask.token })
+  }
+
+  private begin(op: string, slice: string, state: ParticipantState): OpenCut {
+    const cut: OpenCut = {
+      slice, waiters: new Map(), timer: undefined,
+      work: state.order ? new CutHost(this.parts, state.order) : undefined,
+      running: runMachine<ParticipantState, ParticipantEvent, ParticipantEffect>({
+        step: stepParticipant,
+        isOver,
+        journal: (next) => writeDurably(this.path(op), JSON.stringify(next)),
+        perform: (effect, emit) => this.perform(cut, effect, emit),
+        onStep: (before, after) => {
+          if (before.phase === after.phase) return
+          clearTimeout(cut.timer)
+          this.log.info({ op, slice, k: after.order?.k, why: after.why === '' ? undefined : after.why }, `cut ${before.phase} -> ${after.phase}`)
+        },
+      }, state, []),
+    }
+    this.open.set(op, cut)
+    void cut.running.over.then(() => this.forget(), (error: unknown) => {
+      this.log.error({ op, err: error }, 'the journal of a cut could not be written')
+      for (const waiters of cut.waiters.values()) for (const w of waiters) w.reject(new Failure('failed', explain(error)))
+    })
+    return cut
+  }
+
+  private perform(cut: OpenCut, effect: ParticipantEffect, emit: (event: ParticipantEvent) => void): void {
+    switch (effect.do) {
+      case 'answer': return this.settle(cut, effect.ask, (w) => w.resolve(effect.report))
+      case 'refuse': return this.settle(cut, effect.ask, (w) => w.reject(new Failure('aborted', effect.why)))
+      case 'expire':
+        cut.timer = setTimeout(() => emit({ type: 'expired', phase: effect.phase }), effect.ms)
+        return
+      case 'work': {
+        const { order, outcome } = cut.running.state
+        cut.work ??= order ? new CutHost(this.parts, order) : undefined
+        if (!cut.work) return emit({ type: 'done', work: effect.work, report: undefined })
+        void this.do(cut.work, effect.work, outcome, emit)
+        return
+      }
+      default: return unreachable(effect)
+    }
+  }
+
+  private async do(host: CutHost, work: Work, outcome: Outcome | undefined, emit: (event: ParticipantEvent) => void): Promise<void> {
+    try {
+      emit({ type: 'done', work, report: await host.work(work, outcome) })
+    } catch (error) {
+      emit({ type: 'failed', work, why: explain(error) })
+    }
+  }
+
+  private settle(cut: OpenCut, ask: CutAskName, with_: (waiter: Waiter) => void): void {
+    const waiters = cut.waiters.get(ask) ?? []
+    cut.waiters.delete(ask)
+    for (const waiter of waiters) with_(waiter)
+  }
+
+  private async recorded(op: string): Promise<ParticipantState | undefined> {
+    const text = await readFile(this.path(op), 'utf8').catch(() => undefined)
+    return text === undefined ? undefined : JSON.parse(text) as ParticipantState
+  }
+
+  private async forget(): Promise<void> {
+    const ended = [...this.open].filter(([, cut]) => isOver(cut.running.state)).map(([op]) => op)
+    for (const op of ended.slice(0, Math.max(0, ended.length - keptJournals))) {
+      this.open.delete(op)
+      await removeDurably(this.path(op))
+    }
+  }
+
+  private path(op: string): string {
+    return join(this.folder, `${op}.json`)
+  }
+}

@@ -1,0 +1,202 @@
+// A host's side of a restore: the new run is made beside the present one, paused, with its recorded frames queued. Only
+// when the outcome says GO does the old run end; until then it is not touched (cut protocol, "Restore").
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { explain, Failure, Refusal } from '../base/errors.js'
+import { until } from '../base/time.js'
+import { noRun } from '../overlay/run.js'
+import { writeOutcome } from '../snapshots/image-store.js'
+import type { Part, RestoreHeader, RestoreOrder, WentReport } from '../snapshots/messages.js'
+import type { CutHostParts } from './cut-host.js'
+import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
+import { digestOf } from './layers.js'
+import type { SliceMarks } from './slice-marks.js'
+
+interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
+
+export interface RestoreHostParts extends CutHostParts { hypervisor: Hypervisor; marks: SliceMarks }
+
+const firstFrameMs = 1_000
+
+export class RestoreHost {
+  private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number }>()
+  private readonly folder: string
+  private readonly at: RestoreHostParts
+
+  constructor(folder: string, parts: RestoreHostParts) {
+    this.folder = folder
+    this.at = parts
+  }
+
+  /** After an agent's death: a restore that was decided goes on, any other one is given up. */
+  async recover(): Promise<void> {
+    await makeFolder(this.folder)
+    for (const file of (await readdir(this.folder)).filter((f) => f.endsWith('.json'))) {
+      const journal = JSON.parse(await readFile(join(this.folder, file), 'utf8')) as Journal
+      const { order } = journal
+      const outcome = await writeOutcome(this.outcomePath(order), { format: 1, outcome: 'abort', why: 'the agent was restarted' })
+      const vms: Vm[] = []
+      for (const instance of journal.instances) {
+        const vm = await this.at.hypervisor.adopt(instance)
+        if (vm) vms.push(vm)
+      }
+      this.ready.set(order.op, { journal, vms, replayed: 0 })
+      if (outcome.outcome === 'commit' && vms.length === journal.instances.length) {
+        await this.connect(order, vms)
+        await this.go(order)
+      } else await this.abort(order)
+    }
+  }
+
+  /** Layers of a restore that is not over belong to nobody's record yet. */
+  layersInUse(): string[] {
+    return [...this.ready.values()].flatMap((r) => r.journal.instances.flatMap((i) => i.layers))
+  }
+
+  async prepare(order: RestoreOrder): Promise<{ replayed: number }> {
+    const before = this.ready.get(order.op)
+    if (before) return { replayed: before.replayed }
+    const marks = await this.at.marks.fence(order.slice, order.token)
+    if (order.run <= marks.run) throw new Refusal('refused', `run ${order.run} is not later than ${marks.run}, seen before`)
+    await this.at.marks.raise(order.slice, { run: order.run, k: order.epoch, token: order.token })
+    const journal: Journal = { format: 1, order, instances: [] }
+    const vms: Vm[] = []
+    this.ready.set(order.op, { journal, vms, replayed: 0 })
+    try {
+      const ends = await Promise.allSettled([this.verify(order), this.load(journal, vms)])
+      for (const end of ends) if (end.status === 'rejected') throw end.reason
+      const replayed = await this.connect(order, vms)
+      this.ready.get(order.op)!.replayed = replayed
+      return { replayed }
+    } catch (error) {
+      await this.abort(order)
+      throw error
+    }
+  }
+
+  async go(header: RestoreHeader): Promise<WentReport> {
+    const restore = this.ready.get(header.op)
+    if (!restore) return this.wentBefore(header)
+    if (restore.journal.went) return restore.journal.went
+    const { order } = restore.journal
+    const old = await this.at.marks.get(order.slice)
+    await Promise.all(order.vms.map((sealed) => this.endOld(sealed.vm)))
+    if (old.current !== noRun && old.current !== order.run) {
+      await this.at.switchLink.ask('closeRun', { slice: order.slice, run: old.current })
+    }
+    await this.at.marks.raise(order.slice, { current: order.run })
+    await Promise.all(restore.vms.map((vm) => vm.openLogin()))
+    await Promise.all(restore.vms.map((vm) => vm.resume()))
+    const runningAt = this.at.clock.now()
+    for (const vm of restore.vms) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
+    const frame = await this.firstFrames(order)
+    const went: WentReport = { runningAt, ...(frame !== undefined ? { firstFrameMs: frame } : {}) }
+    restore.journal.went = went
+    this.ready.delete(order.op)
+    await this.remember(order.op, went)
+    return went
+  }
+
+  async abort(header: RestoreHeader): Promise<null> {
+    const restore = this.ready.get(header.op)
+    this.ready.delete(header.op)
+    for (const vm of restore?.vms ?? []) await vm.kill()
+    await this.at.switchLink.ask('closeRun', { slice: header.slice, run: header.run })
+    for (const instance of restore?.journal.instances ?? []) {
+      await rm(instance.layers.at(-1)!, { force: true })
+      for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
+    }
+    await removeDurably(this.path(header.op))
+    return null
+  }
+
+  private async load(journal: Journal, vms: Vm[]): Promise<void> {
+    const { order } = journal
+    for (const sealed of order.vms) {
+      const frozen = sealed.layers.map((l) => this.at.layers.path(l.name))
+      const top = await this.at.layers.create(`${sealed.vm}.${order.op}.qcow2`, { base: frozen.at(-1)! })
+      journal.instances.push(this.at.registry.instanceOf(sealed.spec, order.run, [...frozen, top]))
+    }
+    await this.write(journal)
+    const ends = await Promise.allSettled(order.vms.map(async (sealed, i) => {
+      const vm = await this.at.hypervisor.load(journal.instances[i]!, this.part(order, sealed.memory))
+      vms.push(vm)
+    }))
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
+    await this.write(journal) // now with pids: the next agent finds the processes
+  }
+
+  private async verify(order: RestoreOrder): Promise<void> {
+    await Promise.all([
+      ...order.vms.map((sealed) => this.verifyPart(order, sealed.memory)),
+      ...order.vms.map((sealed) => this.at.layers.verify(sealed.layers)),
+      this.verifyPart(order, order.channels),
+    ])
+  }
+
+  private async verifyPart(order: RestoreOrder, part: Part): Promise<void> {
+    const path = this.part(order, part)
+    const digest = await digestOf(path).catch((cause: unknown) => { throw new Failure('damaged', `part ${part.name} cannot be read`, { cause }) })
+    if (digest !== part.digest) throw new Failure('damaged', `part ${part.name} is not what was sealed: the snapshot cannot be restored`)
+  }
+
+  private async connect(order: RestoreOrder, vms: Vm[]): Promise<number> {
+    const { slice, run } = order
+    await this.at.switchLink.ask('openRun', { slice, run, epoch: order.epoch })
+    const counting = new Map(order.ports.map((p) => [p.port, {
+      seq: p.seq, ...(p.witnessed ? { base: { usedRx: p.usedRx, usedTx: p.usedTx, vring: p.vring } } : {}),
+    }]))
+    for (const vm of vms) await this.at.registry.connect(vm.instance, counting)
+    const { frames } = await this.at.switchLink.ask('replay', { slice, run, file: this.part(order, order.channels) })
+    return frames
+  }
+
+  private async endOld(vm: string): Promise<void> {
+    try {
+      await this.at.registry.stop(vm, 'rolled back')
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error // a resumed or forked VM has no older life here
+    }
+  }
+
+  /** ms from now until the switch has read a frame from every VM. */
+  private async firstFrames(order: RestoreOrder): Promise<number | undefined> {
+    const begun = this.at.clock.monotonic()
+    const all = await until(this.at.clock, firstFrameMs, 4, async () => {
+      const { ports } = await this.at.switchLink.ask('stats', { slice: order.slice, run: order.run })
+      return order.vms.every((v) => ports.some((p) => p.vm === v.vm && p.framesRead > 0)) ? true : undefined
+    }).catch((error: unknown) => {
+      this.at.log.warn({ why: explain(error) }, 'the first frames could not be seen')
+      return undefined
+    })
+    return all ? this.at.clock.monotonic() - begun : undefined
+  }
+
+  private async wentBefore(header: RestoreHeader): Promise<WentReport> {
+    const text = await readFile(`${this.path(header.op)}.went`, 'utf8').catch(() => undefined)
+    if (text === undefined) throw new Refusal('not-found', `restore ${header.op} is not prepared on this host`)
+    return JSON.parse(text) as WentReport
+  }
+
+  private async remember(op: string, went: WentReport): Promise<void> {
+    await writeDurably(`${this.path(op)}.went`, JSON.stringify(went))
+    await removeDurably(this.path(op))
+  }
+
+  private write(journal: Journal): Promise<void> {
+    return writeDurably(this.path(journal.order.op), JSON.stringify(journal))
+  }
+
+  private outcomePath(header: { slice: string; op: string }): string {
+    return join(this.at.store, header.slice, 'restores', `${header.op}.outcome`)
+  }
+
+  private part(order: RestoreOrder, part: Part): string {
+    return join(this.at.store, order.slice, order.snapshot, part.name)
+  }
+
+  private path(op: string): string {
+    return join(this.folder, `${op}.json`)
+  }
+}

@@ -1,0 +1,67 @@
+// What this host has seen of each slice, on its own disk: the highest run, epoch and token, and how often the switch was
+// started. Redis may lose a write and a worker may be late; a host that remembers refuses both (cut protocol, hole 18).
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { Refusal } from '../base/errors.js'
+import { noRun } from '../overlay/run.js'
+import type { Maxima } from '../snapshots/messages.js'
+
+export interface Marks extends Maxima {
+  format: 1
+  /** The run whose VMs live here now; noRun when none does. */
+  current: string
+  /** Each start of the switch numbers frames from a new 2^32, so that no (port, seq) comes twice in a run. */
+  switchBoots: number
+}
+
+export class SliceMarks {
+  private readonly folder: string
+  private readonly cache = new Map<string, Marks>()
+  constructor(folder: string) { this.folder = folder }
+
+  async open(): Promise<void> {
+    await makeFolder(this.folder)
+  }
+
+  async get(slice: string): Promise<Marks> {
+    const cached = this.cache.get(slice)
+    if (cached) return cached
+    const text = await readFile(this.path(slice), 'utf8').catch(() => undefined)
+    const marks = text === undefined
+      ? { format: 1 as const, run: noRun, k: 0, token: 0, current: noRun, switchBoots: 0 }
+      : JSON.parse(text) as Marks
+    this.cache.set(slice, marks)
+    return marks
+  }
+
+  /** Raises the marks; durable when it returns. */
+  async raise(slice: string, to: Partial<Omit<Marks, 'format'>>): Promise<Marks> {
+    const now = await this.get(slice)
+    const next: Marks = {
+      ...now, ...to,
+      run: (to.run ?? '') > now.run ? to.run! : now.run,
+      k: Math.max(now.k, to.k ?? 0),
+      token: Math.max(now.token, to.token ?? 0),
+    }
+    await writeDurably(this.path(slice), JSON.stringify(next))
+    this.cache.set(slice, next)
+    return next
+  }
+
+  /** Refuses a worker whose token is lower than one seen before: it was replaced and does not know it. */
+  async fence(slice: string, token: number): Promise<Marks> {
+    const marks = await this.get(slice)
+    if (token < marks.token) throw new Refusal('refused', `token ${token} is stale: this host has seen ${marks.token} for slice ${slice}`)
+    return marks
+  }
+
+  async forget(slice: string): Promise<void> {
+    this.cache.delete(slice)
+    await removeDurably(this.path(slice))
+  }
+
+  private path(slice: string): string {
+    return join(this.folder, `${slice}.json`)
+  }
+}

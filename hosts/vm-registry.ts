@@ -1,0 +1,289 @@
+// The VMs of this host: a record of each on disk (written before anything is started, so that the next agent finds every
+// process), the running ones in memory, and their life: define, start, stop, destroy, adopt, die.
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { explain, Failure, Refusal } from '../base/errors.js'
+import type { Log } from '../base/log.js'
+import type { Clock } from '../base/time.js'
+import type { Base } from '../overlay/slice-net.js'
+import type { VmCondition, VmReport } from '../slices/needs.js'
+import type { VmSpec } from '../slices/vm-spec.js'
+import { guestFiles, tar } from './guest-config.js'
+import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
+import type { GuestImage } from './guest-image.js'
+import type { Layers } from './layers.js'
+import { waitForBanner } from './ready.js'
+import type { SliceMarks } from './slice-marks.js'
+import type { SwitchLink } from './switch-link.js'
+
+export interface VmRecord {
+  format: 1
+  spec: VmSpec
+  condition: VmCondition
+  reason: string
+  layers: string[]
+  instance: VmInstance | null
+}
+
+export interface RegistryParts {
+  folder: string
+  /** For sockets: a short path. */
+  runFolder: string
+  hypervisor: Hypervisor
+  switchLink: SwitchLink
+  layers: Layers
+  marks: SliceMarks
+  images: Map<string, GuestImage>
+  clock: Clock
+  log: Log
+  onChange(report: VmReport): void
+  /** Is it stopped for a suspension that is sealed and not decided? The one exception to "never left paused". */
+  mayStand(vm: string): boolean
+}
+
+export class VmRegistry {
+  private readonly records = new Map<string, VmRecord>()
+  private readonly live = new Map<string, Vm>()
+  private readonly at: RegistryParts
+
+  constructor(parts: RegistryParts) {
+    this.at = parts
+  }
+
+  /** Reads the records and takes over the VMs whose processes still run; the others are dead, and say so. */
+  async open(): Promise<void> {
+    await makeFolder(this.at.folder)
+    for (const file of (await readdir(this.at.folder)).filter((f) => f.endsWith('.json'))) {
+      const record = JSON.parse(await readFile(join(this.at.folder, file), 'utf8')) as VmRecord
+      this.records.set(record.spec.vm, record)
+      if (record.instance === null) continue
+      const vm = await this.at.hypervisor.adopt(record.instance)
+      if (vm) this.attach(record, vm)
+      else await this.died(record, 'its QEMU process was gone when the host agent was started')
+    }
+  }
+
+  async define(spec: VmSpec): Promise<void> {
+    if (this.records.has(spec.vm)) return
+    if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
+    const base = await this.at.layers.create(`${spec.vm}.0.qcow2`, { sizeMiB: spec.diskMiB })
+    await writeDurably(this.configPath(spec.vm), tar(guestFiles(spec)))
+    const record: VmRecord = { format: 1, spec, condition: 'defined', reason: '', layers: [base], instance: null }
+    this.records.set(spec.vm, record)
+    await this.save(record)
+  }
+
+  /** Boots a VM in a run. Before: it has no process. */
+  async start(name: string, run: { run: string; epoch: number }): Promise<void> {
+    const record = this.record(name)
+    if (this.live.has(name)) return
+    const instance = this.instanceOf(record.spec, run.run, record.layers)
+    record.instance = instance
+    const boots = (await this.at.marks.get(record.spec.slice)).switchBoots + 1
+    await this.at.marks.raise(record.spec.slice, { run: run.run, k: run.epoch, current: run.run, switchBoots: boots })
+    await this.at.switchLink.ask('openRun', { slice: record.spec.slice, run: run.run, epoch: run.epoch })
+    try {
+      const vm = await this.at.hypervisor.boot(instance)
+      this.attach(record, vm)
+      await this.change(record, 'booting', '')
+      const fresh = { seq: boots * 2 ** 32, base: { usedRx: 0, usedTx: 0 } }
+      await this.connect(instance, new Map(record.spec.nics.map((nic) => [nic.port, fresh])))
+      await vm.openLogin()
+      void this.awaitReady(record, vm)
+    } catch (error) {
+      await this.live.get(name)?.kill()
+      this.live.delete(name)
+      record.instance = null
+      await this.change(record, 'dead', explain(error))
+      throw error
+    }
+  }
+
+  /** Connects every interface of an instance to the switch. `counting`: where a restored port goes on. */
+  async connect(instance: VmInstance, counting: Map<number, { seq: number; base?: Base }>): Promise<void> {
+    const { spec, run } = instance
+    for (const [i, nic] of spec.nics.entries()) {
+      const { seq, base } = counting.get(nic.port)!
+      await this.at.switchLink.ask('addPort', {
+        slice: spec.slice, run, vm: spec.vm, port: nic.port, lan: nic.lan, mac: nic.mac, socket: instance.nicSockets[i]!, seq, ...(base ? { base } : {}),
+      })
+    }
+  }
+
+  /** The switch was restarted: runs and ports again. Counting has no base, so the next cut has no witness and says so. */
+  async reconnect(): Promise<void> {
+    const slices = new Set([...this.live.values()].map((vm) => vm.instance.spec.slice))
+    for (const slice of slices) {
+      const boots = (await this.at.marks.get(slice)).switchBoots + 1
+      const marks = await this.at.marks.raise(slice, { switchBoots: boots })
+      for (const vm of this.live.values()) {
+        if (vm.instance.spec.slice !== slice) continue
+        const { run, spec } = vm.instance
+        await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
+        const seq = boots * 2 ** 32
+        await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
+      }
+    }
+  }
+
+  /** After an agent's death: a VM that stands without reason runs on. Before: open cuts and restores have been ended. */
+  async resumeStopped(): Promise<void> {
+    for (const vm of this.live.values()) {
+        if (await vm.isRunning().catch(() => false)) continue
+      this.at.log.warn({ vm: vm.instance.spec.vm }, 'it stood without reason: resuming it')
+      await vm.letRun()
+    }
+  }
+
+  async stop(name: string, reason = ''): Promise<void> {
+    const record = this.record(name)
+    await this.end(record)
+    await this.change(record, 'stopped', reason)
+  }
+
+  async destroy(name: string): Promise<void> {
+    const record = this.records.get(name)
+    if (!record) return
+    await this.end(record)
+    this.records.delete(name)
+    await removeDurably(this.path(name))
+    await rm(this.configPath(name), { force: true })
+    await rm(this.consolePath(name), { force: true })
+    await rm(`${this.consolePath(name)}.qemu`, { force: true })
+  }
+
+  /** A restored VM takes the place of the one before, which has no process any more. */
+  async replace(name: string, spec: VmSpec, vm: Vm): Promise<void> {
+    const record: VmRecord = this.records.get(name) ?? { format: 1, spec, condition: 'ready', reason: '', layers: [], instance: null }
+    record.spec = spec
+    record.instance = vm.instance
+    this.records.set(name, record)
+    this.attach(record, vm)
+    await this.change(record, 'ready', '')
+  }
+
+  /** A new life for a VM: fresh sockets, so that it can be made beside the present one. */
+  instanceOf(spec: VmSpec, run: string, layers: string[]): VmInstance {
+    const image = this.at.images.get(spec.image)
+    if (!image) throw new Failure('failed', `this host has no image ${spec.image}`)
+    const socket = join(this.at.runFolder, `${spec.vm}.${run.slice(-8)}`)
+    return {
+      spec, run, layers: [...layers], topNode: '',
+      monitor: `${socket}.qmp`,
+      nicSockets: spec.nics.map((_, i) => `${socket}.n${i}`),
+      console: this.consolePath(spec.vm), config: this.configPath(spec.vm),
+      kernel: image.kernel, initrd: image.initrd, append: image.append,
+    }
+  }
+
+  /** The layers have changed (a cut): the record must say so before anybody relies on it. */
+  async noteLayers(name: string): Promise<void> {
+    const record = this.records.get(name)
+    const vm = this.live.get(name)
+    if (!record || !vm) return
+    record.layers = [...vm.instance.layers]
+    record.instance = vm.instance
+    await this.save(record)
+  }
+
+  vm(name: string): Vm {
+    const vm = this.live.get(name)
+    if (!vm) throw new Failure('failed', `${this.records.get(name)?.spec.clientId ?? name} is not running`)
+    return vm
+  }
+
+  runningOf(slice: string): Vm[] {
+    return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice)
+  }
+
+  layersInUse(): string[] {
+    return [...this.records.values()].flatMap((r) => [...r.layers, ...(this.live.get(r.spec.vm)?.instance.layers ?? [])])
+  }
+
+  reports(): VmReport[] {
+    return [...this.records.values()].map((r) => this.report(r))
+  }
+
+  /** Memory promised to the VMs of this host, with `overheadMiB` for each. */
+  memoryMiB(overheadMiB: number): number {
+    return [...this.records.values()].reduce((sum, r) => sum + r.spec.memoryMiB + overheadMiB, 0)
+  }
+
+  releaseAll(): void {
+    for (const vm of this.live.values()) vm.release()
+  }
+
+  async killAll(): Promise<void> {
+    for (const vm of [...this.live.values()]) await this.stop(vm.instance.spec.vm, 'the aggregate was stopped')
+  }
+
+  private async end(record: VmRecord): Promise<void> {
+    const vm = this.live.get(record.spec.vm)
+    if (!vm) return
+    this.live.delete(record.spec.vm)
+    await vm.kill()
+    await this.at.switchLink.ask('removeVm', { slice: record.spec.slice, run: vm.instance.run, vm: record.spec.vm })
+      .catch((error: unknown) => this.at.log.warn({ err: error, vm: record.spec.vm }, 'its ports could not be removed'))
+    for (const path of [vm.instance.monitor, ...vm.instance.nicSockets]) await rm(path, { force: true })
+    record.layers = [...vm.instance.layers]
+    record.instance = null
+    await this.save(record)
+  }
+
+  private attach(record: VmRecord, vm: Vm): void {
+    this.live.set(record.spec.vm, vm)
+    record.layers = [...vm.instance.layers]
+    vm.onEnd((reason) => {
+      if (this.live.get(record.spec.vm) !== vm) return // ended by us
+      this.live.delete(record.spec.vm)
+      void this.died(record, reason)
+    })
+    if (record.condition === 'booting') void this.awaitReady(record, vm)
+  }
+
+  private async died(record: VmRecord, reason: string): Promise<void> {
+    const instance = record.instance
+    record.instance = null
+    if (instance) {
+      record.layers = [...instance.layers]
+      await this.at.switchLink.ask('removeVm', { slice: record.spec.slice, run: instance.run, vm: record.spec.vm }).catch(() => undefined)
+    }
+    await this.change(record, 'dead', reason)
+  }
+
+  private async awaitReady(record: VmRecord, vm: Vm): Promise<void> {
+    const answered = await waitForBanner(record.spec.loginPort, this.at.clock, () => vm.ended !== undefined || this.live.get(record.spec.vm) !== vm)
+    if (this.live.get(record.spec.vm) !== vm || vm.ended !== undefined) return
+    if (answered) await this.change(record, 'ready', '')
+    else await this.change(record, 'booting', 'it does not answer on its login port: look at its console')
+  }
+
+  private async change(record: VmRecord, condition: VmCondition, reason: string): Promise<void> {
+    record.condition = condition
+    record.reason = reason
+    await this.save(record)
+    const report = this.report(record)
+    this.at.log.info(report, 'VM changed')
+    this.at.onChange(report)
+  }
+
+  private report(record: VmRecord): VmReport {
+    const { spec, condition, reason, instance } = record
+    return { vm: spec.vm, slice: spec.slice, condition, reason, ...(instance?.pid !== undefined ? { pid: instance.pid } : {}) }
+  }
+
+  private record(name: string): VmRecord {
+    const record = this.records.get(name)
+    if (!record) throw new Refusal('not-found', `this host has no VM ${name}`)
+    return record
+  }
+
+  private async save(record: VmRecord): Promise<void> {
+    await writeDurably(this.path(record.spec.vm), JSON.stringify(record))
+  }
+
+  private path(name: string): string { return join(this.at.folder, `${name}.json`) }
+  private configPath(name: string): string { return join(this.at.folder, `${name}.config`) }
+  private consolePath(name: string): string { return join(this.at.folder, `${name}.console`) }
+}

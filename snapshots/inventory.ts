@@ -1,0 +1,36 @@
+// The inventory: what a snapshot is made of, signed as the exact bytes that are on disk. Canonical JSON, so that the same
+// snapshot always has the same bytes.
+import type { ClosedLog } from '../overlay/control.js'
+import type { CutVm, Part, SealedVm } from './messages.js'
+import type { Member, SnapshotMode, SnapshotOrigin } from './needs.js'
+
+export interface HostShare { host: string; vms: (SealedVm & { cut: CutVm })[]; channels: Part; log: ClosedLog }
+
+export interface Inventory {
+  format: 'violin-inventory-1'
+  am: string
+  id: string
+  name: string
+  slice: { urn: string; uuid: string }
+  parent: string
+  op: string
+  run: string
+  k: number
+  mode: SnapshotMode
+  kind: 'live' | 'suspend'
+  origin: SnapshotOrigin
+  created: string
+  committedMs: number
+  members: Member[]
+  topology: unknown
+  hosts: HostShare[]
+  software: string
+}
+
+/** JSON with sorted keys and no blanks. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((v) => canonicalJson(v ?? null)).join(',')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${members.map(([k, v]) => `${JSON.stringify(k)}:${canonicalJson(v)}`).join(',')}}`
+}
