@@ -47,19 +47,19 @@ await marks.open()
 await layers.open()
 
 let server: RpcServer | undefined
-const switchLink = new SwitchLink({
+const switchLink: SwitchLink = new SwitchLink({
   path: config.switchSocket, clock, log,
   onForwarded: (cut) => participants.forwarded(cut),
   onBack: () => registry.reconnect(),
 })
-const registry = new VmRegistry({
+const registry: VmRegistry = new VmRegistry({
   folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
   images: new Map([[image.name, image]]), clock, log,
   onChange: (report) => server?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
 })
 const parts = { host: config.host, store: config.store, registry, layers, switchLink, qemuVersion, clock, log }
-const participants = new Participants(join(config.folder, 'cuts'), marks, parts)
+const participants: Participants = new Participants(join(config.folder, 'cuts'), marks, parts)
 const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, hypervisor, marks })
 
 await switchLink.open()
@@ -75,8 +75,15 @@ server = await serveRpc(config.socket, agentHandlers(agent), log)
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
 process.send?.({ ready: true, accelerator })
 
+const outcomesMs = 2_000
+const watching = setInterval(() => {
+  void Promise.all([participants.checkOutcomes(), restores.checkOutcomes()])
+    .catch((error: unknown) => log.error({ err: error }, 'an outcome could not be read'))
+}, outcomesMs)
+
 process.on('SIGTERM', () => {
   void (async () => {
+    clearInterval(watching)
     await server.close()
     registry.releaseAll()
     switchLink.close()

@@ -1,16 +1,16 @@
 // The cuts under way at this host: each a participant with its journal file, run by the common runner.
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal, unreachable } from '../base/errors.js'
 import type { Log } from '../base/log.js'
 import type { SwitchTells } from '../overlay/control.js'
-import type { CutAskName, HostCutAsk, HostReport } from '../snapshots/messages.js'
+import type { CutAskName, HostCutAsk, HostReport, Outcome } from '../snapshots/messages.js'
 import {
   isOver, newParticipant, stepParticipant, type ParticipantEffect, type ParticipantEvent, type ParticipantState, type Work,
 } from '../snapshots/participant.js'
+import { readOutcome } from '../snapshots/image-store.js'
 import { runMachine, type Running } from '../snapshots/runner.js'
-import type { Outcome } from '../snapshots/messages.js'
 import { CutHost, type CutHostParts } from './cut-host.js'
 import type { SliceMarks } from './slice-marks.js'
 
@@ -67,6 +67,18 @@ export class Participants {
     })
     cut.running.emit({ type: 'ask', ask })
     return answer
+  }
+
+  /** Sealed and not told: the outcome on the store decides. A folder that is gone was an aborted one. Call it now and then. */
+  async checkOutcomes(): Promise<void> {
+    for (const cut of this.open.values()) {
+      const { phase, order } = cut.running.state
+      if (phase !== 'sealed' || !order) continue
+      const folder = join(this.parts.store, order.slice, order.snapshot)
+      const there = await stat(folder).then(() => true, () => false)
+      const outcome = there ? (await readOutcome(join(folder, 'outcome')))?.outcome : 'abort'
+      if (outcome) cut.running.emit({ type: 'ask', ask: { ...order, ask: 'tell', outcome } })
+    }
   }
 
   /** The switch gave up holding: the cut is void at this host. */

@@ -4,6 +4,7 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
+import { limits } from '../base/limits.js'
 import { until } from '../base/time.js'
 import { noRun } from '../overlay/run.js'
 import { writeOutcome } from '../snapshots/image-store.js'
@@ -20,7 +21,7 @@ export interface RestoreHostParts extends CutHostParts { hypervisor: Hypervisor;
 const firstFrameMs = 1_000
 
 export class RestoreHost {
-  private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number }>()
+  private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number; readyAt: number }>()
   private readonly folder: string
   private readonly at: RestoreHostParts
 
@@ -41,11 +42,21 @@ export class RestoreHost {
         const vm = await this.at.hypervisor.adopt(instance)
         if (vm) vms.push(vm)
       }
-      this.ready.set(order.op, { journal, vms, replayed: 0 })
+      this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
       if (outcome.outcome === 'commit' && vms.length === journal.instances.length) {
         await this.connect(order, vms)
         await this.go(order)
       } else await this.abort(order)
+    }
+  }
+
+  /** READY and no word for longer than a restore takes: the outcome decides, and where there is none it becomes abort. */
+  async checkOutcomes(): Promise<void> {
+    for (const { journal, readyAt } of [...this.ready.values()]) {
+      if (readyAt === 0 || this.at.clock.monotonic() - readyAt < limits.restoreMs) continue
+      const outcome = await writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'no word came' })
+      if (outcome.outcome === 'commit') await this.go(journal.order)
+      else await this.abort(journal.order)
     }
   }
 
@@ -62,12 +73,12 @@ export class RestoreHost {
     await this.at.marks.raise(order.slice, { run: order.run, k: order.epoch, token: order.token })
     const journal: Journal = { format: 1, order, instances: [] }
     const vms: Vm[] = []
-    this.ready.set(order.op, { journal, vms, replayed: 0 })
+    this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
     try {
       const ends = await Promise.allSettled([this.verify(order), this.load(journal, vms)])
       for (const end of ends) if (end.status === 'rejected') throw end.reason
       const replayed = await this.connect(order, vms)
-      this.ready.get(order.op)!.replayed = replayed
+      this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic() })
       return { replayed }
     } catch (error) {
       await this.abort(order)

@@ -79,7 +79,7 @@ export interface RestoreResult {
 /** The snapshot core. Each call is one operation, safe to call again with the same request after a crash. */
 export interface Snapshots {
   /** Takes a consistent cut of the running slice. Aborts leave every VM running and are no error: `reason` says why. */
-  take(request: SnapshotRequest): Promise<CutResult>
+  take(request: SnapshotRequest, preempted?: AbortSignal): Promise<CutResult>
   /** Brings the slice to the snapshot in a new run; the VMs of the present run end only once the new ones are ready. */
   restore(request: RestoreRequest): Promise<RestoreResult>
   /** `outcome` goes first, then the parts. Removing what is not there is no error. */

@@ -1,0 +1,94 @@
+// The worker's permanent connections to the host agents, opened before any cut begins. A lost agent is connected to again
+// and its reports are asked for anew, so that what happened meanwhile is not missed.
+import { explain, Failure } from '../base/errors.js'
+import { limits } from '../base/limits.js'
+import type { Log } from '../base/log.js'
+import { connectRpc, type RpcClient } from '../base/rpc.js'
+import { until, type Clock } from '../base/time.js'
+import type { HostCapacity, VmHosts, VmReport } from '../slices/needs.js'
+import type { VmSpec } from '../slices/vm-spec.js'
+import type { CutHosts } from '../snapshots/hosts-link.js'
+import type { AgentAsks } from '../snapshots/messages.js'
+
+export interface HostLinks extends VmHosts, CutHosts {
+  /** Every change, and after a reconnection the present state of each VM. */
+  onVmChanged(listener: (report: VmReport, host: string) => void): void
+  onHostLost(listener: (host: string) => void): void
+  onHostBack(listener: (host: string) => void): void
+  close(): void
+}
+
+const firstConnectMs = 30_000
+const reconnectMs = 100
+const askMs = 15_000
+
+/** Connects to all hosts. Fails when one does not answer within half a minute. */
+export async function connectHosts(at: { hosts: { name: string; socket: string }[]; log: Log; clock: Clock }): Promise<HostLinks> {
+  const changed = new Set<(report: VmReport, host: string) => void>()
+  const lost = new Set<(host: string) => void>()
+  const back = new Set<(host: string) => void>()
+  const links = new Map<string, RpcClient>()
+  let closed = false
+
+  async function open(host: { name: string; socket: string }): Promise<void> {
+    const rpc = await connectRpc(host.socket, `the agent of ${host.name}`)
+    links.set(host.name, rpc)
+    rpc.onNotification('vmChanged', (report: VmReport) => { for (const listener of changed) listener(report, host.name) })
+    rpc.onClose(() => {
+      links.delete(host.name)
+      if (closed) return
+      at.log.warn({ host: host.name }, 'the agent is gone: connecting again')
+      for (const listener of lost) listener(host.name)
+      void reopen(host)
+    })
+  }
+
+  async function reopen(host: { name: string; socket: string }): Promise<void> {
+    for (let told = false; !closed;) {
+      try {
+        await open(host)
+        for (const listener of back) listener(host.name)
+        for (const report of await ask<VmReport[]>(host.name, 'reports', {}, askMs)) for (const listener of changed) listener(report, host.name)
+        return
+      } catch (error) {
+        if (!told) at.log.warn({ host: host.name, why: explain(error) }, 'the agent does not answer yet')
+        told = true
+        await at.clock.sleep(reconnectMs)
+      }
+    }
+  }
+
+  function ask<T>(host: string, method: string, params: unknown, timeoutMs: number): Promise<T> {
+    const rpc = links.get(host)
+    if (!rpc) return Promise.reject(new Failure('host-lost', `the agent of ${host} is not connected`))
+    return rpc.request<T>(method, params, timeoutMs)
+  }
+
+  for (const host of at.hosts) {
+    let last: unknown
+    const connected = await until(at.clock, firstConnectMs, reconnectMs, () => open(host).then(() => true, (error: unknown) => {
+      last = error
+      return undefined
+    }))
+    if (!connected) throw new Failure('host-lost', `the agent of ${host.name} does not answer`, { cause: last })
+  }
+
+  return {
+    hosts: () => at.hosts.map((h) => h.name),
+    capacity: (host) => ask<HostCapacity>(host, 'capacity', {}, askMs),
+    defineVm: (host, spec: VmSpec) => ask(host, 'defineVm', spec, askMs),
+    startVm: (host, vm, run) => ask(host, 'startVm', { vm, ...run }, limits.restoreMs),
+    stopVm: (host, vm) => ask(host, 'stopVm', { vm }, askMs),
+    destroyVm: (host, vm) => ask(host, 'destroyVm', { vm }, askMs),
+    reports: (host) => ask<VmReport[]>(host, 'reports', {}, askMs),
+    ask: <K extends keyof AgentAsks>(host: string, method: K, detail: AgentAsks[K][0], timeoutMs: number) =>
+      ask<AgentAsks[K][1]>(host, method, detail, timeoutMs),
+    onVmChanged: (listener) => { changed.add(listener) },
+    onHostLost: (listener) => { lost.add(listener) },
+    onHostBack: (listener) => { back.add(listener) },
+    close: () => {
+      closed = true
+      for (const rpc of links.values()) rpc.close()
+    },
+  }
+}
