@@ -1,0 +1,232 @@
+// XML-RPC over TLS, the door of the aggregate. Everybody may knock: the client certificate is asked for and handed on,
+// judged later (rule 30), because a handshake that is cut off tells the user nothing. For the same reason every call is
+// answered with HTTP 200, whatever happened, and no error of a handler closes a connection.
+import { constants } from 'node:crypto'
+import { createServer, type Server } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { explain, Failure, Refusal } from '../base/errors.js'
+import { limits } from '../base/limits.js'
+import type { Log } from '../base/log.js'
+import { realRandom, token, type Random } from '../base/random.js'
+import { within } from '../base/time.js'
+import { Admission, type AdmissionLimits } from './admission.js'
+import { readBody } from './body.js'
+import { peerChain } from './peer.js'
+import { decodeCall } from './xmlrpc/decode.js'
+import { encodeFault, encodeResponse, printable } from './xmlrpc/encode.js'
+import type { Value } from './xmlrpc/value.js'
+
+export interface ServerCall {
+  /** Names the call in the log. */
+  callId: string
+  /** Path of the URL without query: it decides the API version. */
+  path: string
+  method: string
+  params: Value[]
+  /** The client's certificates in DER, leaf first, as sent and not verified; empty when it sent none. */
+  peer: Buffer[]
+}
+
+export interface ServerLimits extends AdmissionLimits {
+  bodyBytes: number
+  connections: number
+  handshakeMs: number
+  headersMs: number
+  /** From the first byte of a request to its last. */
+  requestMs: number
+  keepAliveMs: number
+  /** A handler that takes longer is answered for: the caller has the sentence, the work goes on. */
+  callMs: number
+  /** Calls under way at close() may take this long. */
+  closeMs: number
+}
+
+export interface ServeOptions {
+  host: string
+  /** 0: any free one. */
+  port: number
+  /** PEM. */
+  key: string
+  cert: string
+  log: Log
+  /** Answers one call. Should map its own errors to result structs; what it throws is answered by a general one. */
+  handle: (call: ServerCall) => Promise<Value>
+  limits?: Partial<ServerLimits>
+  random?: Random
+}
+
+export interface AmServer {
+  port: number
+  /** https://HOST:PORT, without path. */
+  url: string
+  /** Takes no more calls, lets those under way end, closes every connection. */
+  close(): Promise<void>
+}
+
+/** Thrown by a handler to answer with an XML-RPC fault: only for a method that does not exist (rule 8a). */
+export class CallFault extends Error {
+  override name = 'CallFault'
+  readonly code: number
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+const standard: ServerLimits = {
+  bodyBytes: limits.bodyBytes, concurrent: 16, waiting: 128, bufferedBytes: 8 * limits.bodyBytes, connections: 512,
+  handshakeMs: 10_000, headersMs: 10_000, requestMs: 60_000, keepAliveMs: 30_000, callMs: 240_000, closeMs: 5_000,
+}
+const greeting = 'geni-violin: a GENI aggregate manager. Calls come here as XML-RPC by POST, from a GENI client.\n'
+const notWellFormed = -32700
+
+/** Listens; resolves once calls are answered. Fails with one sentence when the port cannot be had. */
+export async function serve(options: ServeOptions): Promise<AmServer> {
+  const bounds = { ...standard, ...options.limits }
+  const server = createServer({
+    key: options.key, cert: options.cert, minVersion: 'TLSv1.2',
+    requestCert: true, rejectUnauthorized: false,
+    // No tickets: a resumed session has lost the client's chain. No renegotiation: a connection has one client.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+    handshakeTimeout: bounds.handshakeMs, headersTimeout: bounds.headersMs, requestTimeout: bounds.requestMs,
+    keepAliveTimeout: bounds.keepAliveMs, connectionsCheckingInterval: 1_000,
+    noDelay: true, // 40 ms per new connection otherwise
+  })
+  server.maxConnections = bounds.connections
+  const door = new Door(options, bounds)
+  const unused = new Set<Socket>()
+  server.on('secureConnection', (socket) => {
+    unused.add(socket)
+    socket.on('close', () => { unused.delete(socket) })
+  })
+  server.on('request', (request, response) => {
+    unused.delete(request.socket)
+    void door.answer(request, response)
+  })
+  server.on('tlsClientError', (error) => { options.log.debug({ err: error }, 'TLS handshake failed') })
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('close', () => { sockets.delete(socket) })
+  })
+  await listen(server, options)
+  const { port } = server.address() as AddressInfo
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host
+  return { port, url: `https://${host}:${port}`, close: () => close(server, door, unused, sockets, bounds.closeMs) }
+}
+
+class Door {
+  /** Answers on their way out say that the connection ends. */
+  closing = false
+  private readonly options: ServeOptions
+  private readonly bounds: ServerLimits
+  private readonly admission: Admission
+  private readonly random: Random
+
+  constructor(options: ServeOptions, bounds: ServerLimits) {
+    this.options = options
+    this.bounds = bounds
+    this.admission = new Admission(bounds)
+    this.random = options.random ?? realRandom
+  }
+
+  /** One HTTP request. Never rejects. */
+  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.on('error', () => undefined) // the client has gone: nobody is left to tell
+    try {
+      if (request.method === 'POST') await this.answerCall(request, response)
+      else if (request.method === 'GET' || request.method === 'HEAD') this.send(response, 200, 'text/plain', greeting)
+      else this.send(response, 405, 'text/plain', 'Only POST (XML-RPC) and GET are answered here.\n')
+    } catch (error) {
+      this.options.log.error({ err: error }, 'a request could not be answered')
+      request.destroy()
+    }
+  }
+
+  private async answerCall(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const callId = token(this.random, 6)
+    let body: Buffer
+    try {
+      if (request.headers['content-encoding']) throw new Refusal('bad-arguments', 'compressed requests are not accepted')
+      body = await readBody(request, this.bounds.bodyBytes, this.admission)
+    } catch (error) {
+      if (request.destroyed && !request.complete) return
+      if (!request.complete) response.shouldKeepAlive = false // what is left of the body is not read
+      this.send(response, 200, 'text/xml', this.excuse(error, callId, 'body'))
+      return
+    }
+    try {
+      this.send(response, 200, 'text/xml', await this.call(request, body, callId))
+    } finally {
+      this.admission.release(body.length)
+    }
+  }
+
+  private async call(request: IncomingMessage, body: Buffer, callId: string): Promise<Buffer> {
+    const path = request.url?.split('?', 1)[0] ?? '/'
+    const log = this.options.log.child({ call: callId })
+    let method = ''
+    try {
+      return await this.admission.run(async () => {
+        const call = read(body)
+        method = call.method
+        log.debug({ method, path }, 'call')
+        const peer = peerChain(request.socket)
+        const late = () => new Failure('timed-out', `${method} did not end within ${this.bounds.callMs} ms; ask again for its result`)
+        return encodeResponse(await within(this.bounds.callMs, this.options.handle({ ...call, callId, path, peer }), late))
+      })
+    } catch (error) {
+      return this.excuse(error, callId, method)
+    }
+  }
+
+  /** The answer for an error: a result struct wherever the call itself was readable. */
+  private excuse(error: unknown, callId: string, method: string): Buffer {
+    if (error instanceof CallFault) return encodeFault(error.code, error.message)
+    if (error instanceof Refusal) {
+      return error.code === 'busy' ? result(14, error.message) : result(error.code === 'too-big' ? 1 : 2, error.message)
+    }
+    this.options.log.error({ call: callId, method, err: error }, 'the call failed')
+    if (error instanceof Failure) return result(error.code === 'timed-out' ? 8 : 2, explain(error))
+    return result(5, `internal error; the log of the aggregate has it under call ${callId}`)
+  }
+
+  private send(response: ServerResponse, status: number, type: string, body: string | Buffer): void {
+    if (this.closing) response.shouldKeepAlive = false
+    response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) })
+    response.end(body)
+  }
+}
+
+function read(body: Buffer): { method: string; params: Value[] } {
+  try {
+    return decodeCall(body)
+  } catch (error) {
+    if (error instanceof Refusal) throw new CallFault(notWellFormed, `this is no XML-RPC call: ${error.message}`)
+    throw error
+  }
+}
+
+function result(code: number, output: string): Buffer {
+  return encodeResponse({ code: { geni_code: code }, value: '', output: printable(output) })
+}
+
+function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => reject(new Failure('failed', `cannot listen on ${host}:${port}`, { cause })))
+    server.listen(port, host, () => resolve())
+  })
+}
+
+async function close(
+  server: Server, door: Door, unused: Set<Socket>, all: Set<Socket>, graceMs: number,
+): Promise<void> {
+  door.closing = true
+  const ended = new Promise<void>((resolve) => { server.close(() => resolve()) }) // ends kept connections too
+  for (const socket of unused) socket.destroy() // but not those on which nothing was ever asked
+  const grace = setTimeout(() => { for (const socket of all) socket.destroy() }, graceMs)
+  await ended
+  clearTimeout(grace)
+}
