@@ -45,7 +45,7 @@ export function authorize(request: AuthorizeRequest): Authorization {
   if (sliceUrn === undefined && operation !== 'list-resources') {
     return refused('bad-arguments', 'the slice is not named; give its URN')
   }
-  if (sliceUrn !== undefined && parseUrn(sliceUrn)?.type.toLowerCase() !== 'slice') {
+  if (sliceUrn !== undefined && !isSliceUrn(sliceUrn)) {
     return refused('bad-arguments', `"${sliceUrn.slice(0, 300)}" is not the URN of a slice`)
   }
   let best: Credential | undefined
@@ -60,6 +60,11 @@ export function authorize(request: AuthorizeRequest): Authorization {
     }
   })
   return best === undefined ? refused('forbidden', reasons.join('; ')) : granted(best, sliceUrn !== undefined)
+}
+
+/** ASCII only: some letters beyond it (the Kelvin sign) become ASCII when names are compared without case. */
+function isSliceUrn(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text) && parseUrn(text)?.type.toLowerCase() === 'slice'
 }
 
 const refused = (code: 'bad-arguments' | 'forbidden', why: string): Authorization => ({ allowed: false, code, why })
