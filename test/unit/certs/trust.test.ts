@@ -72,7 +72,9 @@ describe('verifyChain', () => {
     const user = await certify({ urn: urn('x', 'authority', 'am'), commonName: 'am' }, root)
     const eve = await certify({ urn: urn('x', 'user', 'eve') }, user)
     const verdict = verifyChain(der(eve, user), trustOf([root.certificate]), now)
-    refused(verdict, /not a certificate authority|not trusted here/)
+    refused(verdict, /not trusted here/) // its keyUsage forbids it; one without keyUsage:
+    const { root: plain, chain } = unnamedRoot('rsa', { ca: false })
+    refused(verifyChain(chain, trustOf([plain]), now), /is not a certificate authority/)
   })
 
   it('refuses an issuer that is a CA and not an authority by its URN', async () => {
@@ -170,13 +172,16 @@ describe('loadTrust', () => {
 })
 
 /** A root without URN and a user under it, by openssl, which shares no code with ours. */
-function unnamedRoot(kind: 'rsa' | 'ec' = 'rsa', how: { digest?: string; bits?: number; extension?: string } = {}) {
+function unnamedRoot(kind: 'rsa' | 'ec' = 'rsa', how: { digest?: string; bits?: number; extension?: string; ca?: false } = {}) {
   const folder = freshFolder()
   const run = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore', timeout: 10_000 })
   const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256']
   const newKey = (bits: number) => kind === 'ec' ? ec : ['-newkey', `rsa:${bits}`]
   writeFileSync(join(folder, 'e.cnf'), `subjectAltName=URI:${urn('any', 'user', 'u')}\n${how.extension ?? ''}\n`)
-  run('req', '-x509', '-nodes', ...newKey(2048), '-subj', '/CN=old root', '-days', '2', '-keyout', 'k.pem',
+  const ca = how.ca === undefined ? 'TRUE' : 'FALSE'
+  const head = '[req]\ndistinguished_name=d\nx509_extensions=e\n[d]\n[e]\n'
+  writeFileSync(join(folder, 'r.cnf'), `${head}basicConstraints=CA:${ca}\n`)
+  run('req', '-x509', '-nodes', '-config', 'r.cnf', ...newKey(2048), '-subj', '/CN=old root', '-days', '2', '-keyout', 'k.pem',
     '-out', 'root.pem')
   run('req', '-nodes', ...newKey(how.bits ?? 2048), '-subj', '/CN=u', '-keyout', 'u.key', '-out', 'u.csr')
   run('x509', '-req', '-in', 'u.csr', '-CA', 'root.pem', '-CAkey', 'k.pem', '-CAcreateserial', '-days', '1',
