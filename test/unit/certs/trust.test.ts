@@ -172,7 +172,9 @@ describe('loadTrust', () => {
 })
 
 /** A root without URN and a user under it, by openssl, which shares no code with ours. */
-function unnamedRoot(kind: 'rsa' | 'ec' = 'rsa', how: { digest?: string; bits?: number; extension?: string; ca?: false } = {}) {
+function unnamedRoot(
+  kind: 'rsa' | 'ec' = 'rsa', how: { digest?: string; bits?: number; extension?: string; ca?: false } = {},
+) {
   const folder = freshFolder()
   const run = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore', timeout: 10_000 })
   const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256']
@@ -181,8 +183,8 @@ function unnamedRoot(kind: 'rsa' | 'ec' = 'rsa', how: { digest?: string; bits?: 
   const ca = how.ca === undefined ? 'TRUE' : 'FALSE'
   const head = '[req]\ndistinguished_name=d\nx509_extensions=e\n[d]\n[e]\n'
   writeFileSync(join(folder, 'r.cnf'), `${head}basicConstraints=CA:${ca}\n`)
-  run('req', '-x509', '-nodes', '-config', 'r.cnf', ...newKey(2048), '-subj', '/CN=old root', '-days', '2', '-keyout', 'k.pem',
-    '-out', 'root.pem')
+  run('req', '-x509', '-nodes', '-config', 'r.cnf', ...newKey(2048), '-subj', '/CN=old root', '-days', '2',
+    '-keyout', 'k.pem', '-out', 'root.pem')
   run('req', '-nodes', ...newKey(how.bits ?? 2048), '-subj', '/CN=u', '-keyout', 'u.key', '-out', 'u.csr')
   run('x509', '-req', '-in', 'u.csr', '-CA', 'root.pem', '-CAkey', 'k.pem', '-CAcreateserial', '-days', '1',
     how.digest ?? '-sha256', '-extfile', 'e.cnf', '-out', 'u.pem')
