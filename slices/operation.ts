@@ -1,0 +1,26 @@
+// An operation: one long change of a slice, done by one job. Its record is kept after its end, so that a user can ask a
+// minute later what became of it.
+
+export type OperationKind =
+  | 'provision' | 'start' | 'stop' | 'restart' | 'snapshot' | 'rollback' | 'suspend' | 'resume' | 'delete-snapshot' | 'delete' | 'shutdown'
+
+export interface Operation {
+  format: 1
+  rev: number
+  /** [a-z0-9-]+; also the job's id and the `op` of a cut. */
+  id: string
+  kind: OperationKind
+  slice: string
+  /** The user's URN, or 'policy'. */
+  who: string
+  why: string
+  callId: string
+  /** Fencing token: hosts and store refuse a lower one than they have seen. */
+  token: number
+  state: 'queued' | 'running' | 'done' | 'failed' | 'pre-empted'
+  params: { slivers?: string[]; snapshot?: string; name?: string }
+  result: Record<string, string | number>
+  error: string
+  created: string
+  ended: string
+}

@@ -1,0 +1,37 @@
+// What is asked of the store of record. In Redis (redis-slice-store.ts); tests have a small one of their own.
+import type { HostCapacity } from './needs.js'
+import type { Operation } from './operation.js'
+import type { SliceRecord } from './slice.js'
+
+export interface HostRecord extends HostCapacity { at: string; alive: boolean }
+
+export interface SliceStore {
+  /** By URN, without regard to case. */
+  slice(urn: string): Promise<SliceRecord | undefined>
+  slices(): Promise<SliceRecord[]>
+  /** The slice that holds this sliver URN. */
+  sliceOfSliver(sliverUrn: string): Promise<SliceRecord | undefined>
+  /** Creates with rev 1. False when there is one already. */
+  create(slice: SliceRecord): Promise<boolean>
+  /**
+   * Reads, changes, and writes if nobody else wrote meanwhile; else again, up to a bound. `change` gets a copy, may throw
+   * (then nothing is written) and returns undefined for "leave it". Returns what is stored afterwards.
+   */
+  update(urn: string, change: (slice: SliceRecord) => SliceRecord | undefined): Promise<SliceRecord>
+  remove(urn: string): Promise<void>
+  operation(id: string): Promise<Operation | undefined>
+  saveOperation(operation: Operation): Promise<void>
+  /** Newest first, ended ones included, at most `count`. */
+  operations(sliceUrn: string, count: number): Promise<Operation[]>
+  hosts(): Promise<HostRecord[]>
+  saveHost(host: HostRecord): Promise<void>
+  /** What the catalogue knows of snapshots, for the AM, which has no access to the files. */
+  snapshots(sliceUuid: string): Promise<unknown[]>
+  saveSnapshots(sliceUuid: string, entries: unknown[]): Promise<void>
+}
+
+/** How the AM hands work to the worker. */
+export interface OperationQueue {
+  /** The operation's record is stored and the slice's lock is taken before this is called. */
+  add(operation: Operation): Promise<void>
+}

@@ -1,0 +1,56 @@
+// A sliver is one VM of a slice. Its two states follow the AM API v3 (geni_* names are the wire's own); the tables say
+// what may follow what, and asking for anything else is refused before anything is touched.
+import type { Node } from '../rspec/topology.js'
+import type { Login } from '../rspec/topology.js'
+
+export type AllocationState = 'geni_unallocated' | 'geni_allocated' | 'geni_provisioned'
+
+//  geni_notready ─start─▶ geni_configuring ─▶ geni_ready ─suspend─▶ violin_suspending ─▶ violin_suspended ─resume─┐
+//        ▲                                     │  ▲                                                                │
+//        └── geni_stopping ◀──────stop─────────┘  └── violin_snapshotting, violin_rolling_back, violin_resuming ◀──┘
+//  and geni_failed from everywhere: the VM died, or could not be brought where it should be
+export type OperationalState =
+  | 'geni_pending_allocation' | 'geni_notready' | 'geni_configuring' | 'geni_ready' | 'geni_stopping' | 'geni_failed'
+  | 'violin_snapshotting' | 'violin_suspending' | 'violin_suspended' | 'violin_resuming' | 'violin_rolling_back'
+
+export interface SliverNic { port: number; clientId: string; lan: string; mac: string; ip: string; prefixLength: number }
+
+export interface Sliver {
+  /** [a-z0-9-]+: the name of its VM on the host and the last part of its URN. */
+  id: string
+  urn: string
+  clientId: string
+  /** Which Allocate made it: index into SliceRecord.allocations. */
+  allocationIndex: number
+  allocation: AllocationState
+  operational: OperationalState
+  /** Non-empty only for a real failure of this sliver (clients count it as failed). */
+  error: string
+  /** Free text for people: what is going on, or what happened last. */
+  resourceStatus: string
+  /** RFC 3339 in UTC, as the client asked for it. */
+  expires: string
+  host: string
+  node: Node
+  nics: SliverNic[]
+  loginPort: number
+  logins: Login[]
+}
+
+/** Actions on a VM or a slice, and the states in which each may begin. AM API v3: a wrong state is 13 UNSUPPORTED. */
+export const mayBegin: Record<string, OperationalState[]> = {
+  geni_start: ['geni_notready', 'geni_configuring', 'geni_ready'],
+  geni_stop: ['geni_ready', 'violin_suspended', 'geni_failed'],
+  geni_restart: ['geni_ready', 'geni_failed'],
+  violin_snapshot: ['geni_ready'],
+  violin_suspend: ['geni_ready'],
+  violin_resume: ['violin_suspended'],
+  violin_rollback: ['geni_ready', 'geni_failed', 'geni_notready', 'violin_suspended'],
+  violin_list: ['geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended',
+    'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'],
+  violin_delete: ['geni_ready', 'geni_failed', 'geni_notready', 'violin_suspended'],
+}
+
+/** States that end by themselves: an operation is at work. */
+export const isWaiting = (state: OperationalState): boolean =>
+  ['geni_configuring', 'geni_stopping', 'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'].includes(state)
