@@ -9,6 +9,7 @@ import type { Clock } from '../base/time.js'
 import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
+import { calibrate } from './calibrate.js'
 import { guestFiles, tar } from './guest-config.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { GuestImage } from './guest-image.js'
@@ -87,7 +88,7 @@ export class VmRegistry {
       const vm = await this.at.hypervisor.boot(instance)
       this.attach(record, vm)
       await this.change(record, 'booting', '')
-      const fresh = { seq: boots * 2 ** 32, base: { usedRx: 0, usedTx: 0 } }
+      const fresh = { seq: boots * 2 ** 32 } // no base yet: calibrate() gives it one
       await this.connect(instance, new Map(record.spec.nics.map((nic) => [nic.port, fresh])))
       await vm.openLogin()
       void this.awaitReady(record, vm)
@@ -123,6 +124,7 @@ export class VmRegistry {
         await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
         const seq = boots * 2 ** 32
         await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
+        if (this.records.get(spec.vm)?.condition === 'ready') await calibrate(vm, this.at.switchLink, this.at.clock)
       }
     }
   }
@@ -255,7 +257,11 @@ export class VmRegistry {
   private async awaitReady(record: VmRecord, vm: Vm): Promise<void> {
     const answered = await waitForBanner(record.spec.loginPort, this.at.clock, () => vm.ended !== undefined || this.live.get(record.spec.vm) !== vm)
     if (this.live.get(record.spec.vm) !== vm || vm.ended !== undefined) return
-    if (answered) await this.change(record, 'ready', '')
+    if (answered) {
+      await calibrate(vm, this.at.switchLink, this.at.clock)
+        .catch((error: unknown) => this.at.log.warn({ vm: record.spec.vm, why: explain(error) }, 'it has no counting base'))
+      await this.change(record, 'ready', '')
+    }
     else await this.change(record, 'booting', 'it does not answer on its login port: look at its console')
   }
 

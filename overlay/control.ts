@@ -27,6 +27,10 @@ export interface SwitchAsks {
   prepare: [CutRef & { rule: Rule }, { bootId: string }]
   /** After: nothing more goes to the VM; `drained` says whether it has read all that was sent, within the time given. */
   gate: [CutRef & { vm: string; withinMs: number }, { drained: boolean; waitedMs: number }]
+  /** Outside a cut: nothing more goes to the VM until `rebase`, or until the hold bound has passed. */
+  quiet: [NetRef & { vm: string; withinMs: number }, { drained: boolean }]
+  /** The VM is stopped and drained: from here its frames and its devices' used indexes are counted together. Ends `quiet`. */
+  rebase: [NetRef & { vm: string; witnesses: DeviceWitness[] }, null]
   /** After: flipped (see SliceNet.cut). */
   cut: [CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }, { latches: PortLatch[]; bootId: string }]
   thaw: [CutRef & { vm: string }, null]

@@ -172,6 +172,13 @@ export class SliceNet {
     return log.frames
   }
 
+  /** From here on a VM's frames and its devices' used indexes are counted together. Before: stopped, drained, read empty. */
+  rebase(vm: string, witnesses: DeviceWitness[]): void {
+    for (const { port } of [...this.members.values()].filter((m) => m.port.vm === vm)) {
+      this.setBase(port, witnesses.find((w) => w.port === port.id))
+    }
+  }
+
   /** After a cut that kept to another rule (drop, none), the colour rule holds again. */
   finish(): void {
     this.rule = 'colour'
@@ -196,9 +203,7 @@ export class SliceNet {
     const witness = this.weigh(member, device)
     const waiting = witness === 'exact' && putBack ? mod16(this.expectedRx(member) - device!.usedRx) : 0
     const back = waiting > 0 ? port.putBack(waiting) : 0
-    member.base = device ? { usedRx: device.usedRx, usedTx: device.usedTx, vring: device.vring } : undefined
-    member.readAtBase = port.framesRead
-    member.writtenAtBase = port.framesWritten
+    this.setBase(port, device)
     return {
       port: port.id, vm: port.vm, sent: port.seq, epoch: port.epoch, witness,
       usedRx: device?.usedRx ?? -1, usedTx: device?.usedTx ?? -1, vring: device?.vring ?? '',
@@ -207,6 +212,13 @@ export class SliceNet {
       born: this.ports().filter((q) => q !== port)
         .map((q) => ({ to: q.id, tally: { ...(q.channels.get(port.id)?.born ?? emptyTally()) } })),
     }
+  }
+
+  private setBase(port: Port, device: DeviceWitness | undefined): void {
+    const member = this.members.get(port.id)!
+    member.base = device ? { usedRx: device.usedRx, usedTx: device.usedTx, vring: device.vring } : undefined
+    member.readAtBase = port.framesRead
+    member.writtenAtBase = port.framesWritten
   }
 
   /** Do the device's own counters agree with ours? Only then is it known what QEMU has not yet handed to the guest. */

@@ -45,6 +45,8 @@ export class Switch {
       removeVm: async (ask) => this.removeVm(ask),
       prepare: async (ask) => this.prepare(ask),
       gate: async (ask) => this.gate(ask),
+      quiet: async (ask) => this.quiet(ask),
+      rebase: async (ask) => this.rebase(ask),
       cut: async (ask) => this.cut(ask),
       thaw: async (ask) => this.thaw(ask),
       forward: async (ask) => this.forward(ask),
@@ -134,6 +136,23 @@ export class Switch {
     live.net.gate(ask.vm)
     const drained = await until(clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
     return { drained: drained === true, waitedMs: clock.monotonic() - begun }
+  }
+
+  private async quiet(ask: NetRef & { vm: string; withinMs: number }): Promise<{ drained: boolean }> {
+    const live = this.find(ask)
+    live.net.gate(ask.vm)
+    const release = setTimeout(() => { if (!live.cut) live.net.thaw(ask.vm) }, limits.holdMs) // whoever asked may be dead
+    release.unref()
+    const drained = await until(this.at.clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
+    return { drained: drained === true }
+  }
+
+  private async rebase(ask: NetRef & { vm: string; witnesses: DeviceWitness[] }): Promise<null> {
+    const { net } = this.find(ask)
+    const emptied = await until(this.at.clock, emptiedMs, 0, () => (net.isEmptied(ask.vm) ? true : undefined))
+    if (emptied) net.rebase(ask.vm, ask.witnesses)
+    net.thaw(ask.vm)
+    return null
   }
 
   private async cut(ask: CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }): Promise<{ latches: PortLatch[]; bootId: string }> {

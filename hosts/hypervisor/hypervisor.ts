@@ -50,6 +50,8 @@ export interface Vm {
 
   /** Before: running. After: overlay and memory file exist and are known to the VM. On failure: neither is left. */
   prepareCut(plan: CutPlan): Promise<void>
+  /** What its devices say, while it runs. */
+  witnesses(): Promise<DeviceWitness[]>
   /** After: stopped; what its devices say. `stoppedAt` in ms of the host's wall clock, by the VM process itself. */
   stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }>
   /** Before: stopped, prepared. After: its disks have changed layer; unless stayStopped it runs on (`resumedAt`). */

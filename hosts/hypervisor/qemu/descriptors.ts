@@ -8,7 +8,7 @@ koffi.struct('iovec', { base: 'void *', length: 'size_t' })
 koffi.struct('msghdr', {
   name: 'void *', nameLength: 'uint32_t', vectors: 'iovec *', vectorCount: 'size_t', control: 'void *', controlLength: 'size_t', flags: 'int',
 })
-const sendmsg = libc.func('ssize_t sendmsg(int fd, msghdr *message, int flags)') as (fd: number, message: unknown, flags: number) => number
+const sendmsg = libc.func('long sendmsg(int fd, msghdr *message, int flags)') as (fd: number, message: unknown, flags: number) => number
 const fallocate = libc.func('int posix_fallocate(int fd, int64_t offset, int64_t length)') as (fd: number, offset: number, length: number) => number
 const syscall = libc.func('long syscall(long number, long a, long b, long c)') as (n: number, a: number, b: number, c: number) => number
 const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)') as (fd: number, request: number, argument: Buffer) => number

@@ -117,25 +117,15 @@ export class QemuVm implements Vm {
     this.prepared.saved.catch(() => undefined)
   }
 
+  async witnesses(): Promise<DeviceWitness[]> {
+    return this.witnessesOf(await this.qmp.batch(this.queueQueries()))
+  }
+
   async stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }> {
     const stopped = this.nextEvent('STOP', limits.qmpMs)
     stopped.catch(() => undefined)
-    const queues = this.instance.spec.nics.flatMap((_, i) => [0, 1].map((queue) => ({
-      execute: 'x-query-virtio-queue-status', arguments: { path: `/machine/peripheral/${nicDevice(i)}/virtio-backend`, queue },
-    })))
-    const [, ...answers] = await this.qmp.batch([{ execute: 'stop' }, ...queues])
-    const status = answers as QueueStatus[]
-    return {
-      stoppedAt: (await stopped).at,
-      witnesses: this.instance.spec.nics.map((nic, i) => {
-        const rx = status[2 * i]!
-        const tx = status[2 * i + 1]!
-        return {
-          port: nic.port, usedRx: rx['used-idx'], usedTx: tx['used-idx'],
-          vring: [rx['vring-desc'], rx['vring-used'], tx['vring-desc'], tx['vring-used']].join(' '),
-        }
-      }),
-    }
+    const [, ...answers] = await this.qmp.batch([{ execute: 'stop' }, ...this.queueQueries()])
+    return { stoppedAt: (await stopped).at, witnesses: this.witnessesOf(answers) }
   }
 
   async save(): Promise<{ resumedAt: number | undefined }> {
@@ -241,6 +231,24 @@ export class QemuVm implements Vm {
     if (end === 'completed' || !prepared.plan.background) return
     await rescueFrozenGuest(this.process.pid)
     this.log.warn({ vm: this.instance.spec.vm, end }, 'the background snapshot did not complete: the guest was rescued')
+  }
+
+  private queueQueries(): { execute: string; arguments: object }[] {
+    return this.instance.spec.nics.flatMap((_, i) => [0, 1].map((queue) => ({
+      execute: 'x-query-virtio-queue-status', arguments: { path: `/machine/peripheral/${nicDevice(i)}/virtio-backend`, queue },
+    })))
+  }
+
+  private witnessesOf(answers: unknown[]): DeviceWitness[] {
+    const status = answers as QueueStatus[]
+    return this.instance.spec.nics.map((nic, i) => {
+      const rx = status[2 * i]!
+      const tx = status[2 * i + 1]!
+      return {
+        port: nic.port, usedRx: rx['used-idx'], usedTx: tx['used-idx'],
+        vring: [rx['vring-desc'], rx['vring-used'], tx['vring-desc'], tx['vring-used']].join(' '),
+      }
+    })
   }
 
   private setBackground(state: boolean): Promise<unknown> {

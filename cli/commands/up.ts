@@ -1,0 +1,73 @@
+// `violin up`: a whole aggregate in the foreground.
+import { readFileSync } from 'node:fs'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { realClock } from '../../base/time.js'
+import type { SnapshotMode } from '../../snapshots/needs.js'
+import type { Surroundings } from '../surroundings.js'
+import { startAggregate } from '../up/aggregate.js'
+
+export const snapshotModes: SnapshotMode[] = ['live', 'stop', 'drop', 'uncoordinated']
+
+interface UpFlags {
+  state: string
+  listen: { host: string; port: number }
+  publicUrl?: string
+  trust?: string[]
+  snapshotMode?: SnapshotMode
+  redis?: string
+  authority: string
+  accelerator: 'auto' | 'kvm' | 'tcg'
+}
+
+export function upCommand(at: Surroundings): Command {
+  return new Command('up')
+    .description('start an aggregate on this machine and serve until Ctrl-C')
+    .option('--state <dir>', 'where it keeps what must last', at.stateFolder)
+    .option('--listen <host:port>', 'address of the AM API', parseListen, { host: '127.0.0.1', port: 8443 })
+    .option('--public-url <url>', 'how clients name this aggregate; goes into its certificate when one is made')
+    .option('--trust <pem...>', 'files or folders of trusted roots; without it a test federation is made in the state folder')
+    .addOption(new Option('--snapshot-mode <mode>', 'how snapshots are taken (default: live where this machine can, else stop)').choices(snapshotModes))
+    .option('--redis <url>', 'a Redis of your own (7 or later, or Valkey) in place of a private one')
+    .option('--authority <name>', 'our part of the name space', 'violin.localhost')
+    .addOption(new Option('--accelerator <name>', 'how VMs run; auto boots a guest on KVM to see whether it works').choices(['auto', 'kvm', 'tcg']).default('auto'))
+    .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
+    .action(async (flags: UpFlags) => {
+      const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)
+      const interrupted = new Promise<void>((resolve) => {
+        process.once('SIGINT', () => resolve())
+        process.once('SIGTERM', () => resolve())
+      })
+      const aggregate = await startAggregate({
+        ...flags, trust: flags.trust ?? [], snapshotMode: flags.snapshotMode ?? bestMode(say),
+        ...(flags.redis ? { redisUrl: flags.redis } : {}), program: at.program, imageFolder: at.imageFolder, software: at.software, env: at.env,
+      }, realClock, say)
+      process.stdout.write(`ready ${aggregate.url}\n`)
+      await interrupted
+      say('stopping')
+      await aggregate.stop()
+      say('stopped: no process, socket or VM is left')
+    })
+}
+
+/** Live snapshots need userfaultfd: root, or vm.unprivileged_userfaultfd=1. */
+export function bestMode(say: (line: string) => void): SnapshotMode {
+  const allowed = process.geteuid?.() === 0 || readFlag('/proc/sys/vm/unprivileged_userfaultfd') === '1'
+  if (allowed) return 'live'
+  say('snapshots will be taken in stop mode (VMs stand while their memory is written); for live mode run: sudo sysctl vm.unprivileged_userfaultfd=1')
+  return 'stop'
+}
+
+function readFlag(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
+export function parseListen(text: string): { host: string; port: number } {
+  const m = /^(\[[0-9a-fA-F:]+\]|[^:]+):(\d{1,5})$/.exec(text)
+  const port = Number(m?.[2])
+  if (!m || port > 65_535) throw new InvalidArgumentError(`${text} is not HOST:PORT`)
+  return { host: m[1]!, port }
+}

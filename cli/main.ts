@@ -1,0 +1,45 @@
+// The command line: a table of commands. Only this file reads the environment, and errors become sentences here.
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { explain, Failure, Refusal } from '../base/errors.js'
+import { certsCommand } from './commands/certs.js'
+import { demoCommand } from './commands/demo.js'
+import { testCommand } from './commands/test.js'
+import { upCommand } from './commands/up.js'
+import type { Surroundings } from './surroundings.js'
+
+const program = resolve(import.meta.dirname, '..')
+const root = resolve(program, '..')
+const stateHome = process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state')
+const at: Surroundings = {
+  root, program,
+  imageFolder: process.env['VIOLIN_IMAGE'] ?? join(root, 'build', 'image'),
+  stateFolder: process.env['VIOLIN_STATE'] ?? join(stateHome, 'violin'),
+  software: (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version,
+  env: Object.fromEntries(Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined)),
+}
+
+const violin = new Command('violin')
+  .description('A GENI aggregate manager whose slices can be snapshotted, suspended, resumed and rolled back as a whole, live.')
+  .version(at.software)
+  .addCommand(demoCommand(at))
+  .addCommand(upCommand(at))
+  .addCommand(testCommand(at))
+  .addCommand(certsCommand({ defaultDir: join(at.stateFolder, 'federation') }))
+violin.command('image').description('build the guest image (done already when you read this)').action(() => {
+  process.stdout.write(`the guest image is in ${at.imageFolder}\n`)
+})
+for (const command of [violin, ...violin.commands]) command.exitOverride()
+
+try {
+  await violin.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode
+  else {
+    const known = error instanceof Refusal || error instanceof Failure
+    process.stderr.write(`violin: ${known ? explain(error) : (error as Error).stack ?? String(error)}\n`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,189 @@
+// A whole aggregate on this machine: redis, switch, agent, worker and AM, each a process of its own, started in the order
+// in which they need each other and stopped in the other. This supervises and does no more.
+import { existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { explain, Failure, Refusal } from '../../base/errors.js'
+import { limits } from '../../base/limits.js'
+import { takeLock } from '../../base/lock.js'
+import { realRandom } from '../../base/random.js'
+import { connectRpc } from '../../base/rpc.js'
+import type { Clock } from '../../base/time.js'
+import { createFederation, openFederation, type Federation } from '../../certs/issue.js'
+import type { SnapshotMode } from '../../snapshots/needs.js'
+import { Child } from './child.js'
+import { layoutOf, makeFolders, type Layout } from './layout.js'
+
+export interface UpOptions {
+  state: string
+  listen: { host: string; port: number }
+  publicUrl?: string
+  trust: string[]
+  snapshotMode: SnapshotMode
+  redisUrl?: string
+  authority: string
+  accelerator: 'auto' | 'kvm' | 'tcg'
+  /** Folder of the built program: the main.js of every process is below it. */
+  program: string
+  imageFolder: string
+  software: string
+  env: Record<string, string>
+}
+
+export interface Aggregate { url: string; layout: Layout; federation: Federation; pids(): Record<string, number>; stop(): Promise<void> }
+
+const killAllMs = 60_000
+
+/** Starts everything. On failure everything that was started has been stopped again. */
+export async function startAggregate(options: UpOptions, clock: Clock, say: (line: string) => void): Promise<Aggregate> {
+  const layout = layoutOf(options.state)
+  makeFolders(layout)
+  const unlock = takeLock(layout.lock, `the state folder ${layout.state}`)
+  const children: Child[] = []
+  const stop = async () => {
+    await stopAll(layout, children, say)
+    unlock()
+  }
+  try {
+    await checkBeforehand(options, layout)
+    const port = options.listen.port === 0 ? await freePort(options.listen.host) : options.listen.port
+    const federation = await federationOf(options, layout, clock)
+    const add = async (child: Child) => {
+      children.push(child)
+      await child.start()
+    }
+    const redis = options.redisUrl ? { url: options.redisUrl } : { path: layout.redisSocket }
+    if (!options.redisUrl) await add(redisChild(layout, options, clock, say))
+    await startSwitch(layout, options, clock, say, children)
+    await add(nodeChild('agent', 'hosts/main.js', {
+      host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
+      switchSocket: layout.switchSocket, imageFolder: options.imageFolder, qemu: 'qemu-system-x86_64', accelerator: options.accelerator,
+    }, layout, options, clock, say))
+    await add(nodeChild('worker', 'jobs/main.js', {
+      redis, hosts: [{ name: 'local', socket: layout.agentSocket }], store: layout.store, keyFile: federation.am.key,
+      certFile: federation.am.certificate, snapshotMode: options.snapshotMode, authority: options.authority, software: options.software,
+    }, layout, options, clock, say))
+    const publicUrl = options.publicUrl ?? `https://${options.listen.host}:${port}`
+    await add(nodeChild('am', 'am-plugin/main.js', {
+      listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
+      certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
+      snapshotMode: options.snapshotMode, software: options.software,
+    }, layout, options, clock, say))
+    return {
+      url: `${publicUrl.replace(/\/$/, '')}/am/3.0`, layout, federation, stop,
+      pids: () => Object.fromEntries(children.map((c) => [c.spec.name, c.pid ?? 0])),
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void> {
+  if (!existsSync(join(options.imageFolder, 'image.json'))) throw new Refusal('not-found', `there is no guest image in ${options.imageFolder}: run ./violin image`)
+  const { bavail, bsize } = statfsSync(layout.state)
+  if (bavail * bsize < limits.freeFloorBytes) {
+    throw new Failure('no-space', `only ${Math.floor((bavail * bsize) / 1048576)} MiB are free in ${layout.state}: at least ${limits.freeFloorBytes / 1048576} MiB are needed`)
+  }
+  if (options.listen.port !== 0) await freePort(options.listen.host, options.listen.port)
+}
+
+async function federationOf(options: UpOptions, layout: Layout, clock: Clock): Promise<Federation> {
+  try {
+    return await openFederation(layout.federation)
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 'not-found') throw error
+  }
+  const names = options.publicUrl ? [new URL(options.publicUrl).hostname] : []
+  return createFederation(layout.federation, { clock, random: realRandom, authority: options.authority, hostnames: names })
+}
+
+function redisChild(layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void): Child {
+  rmSync(layout.redisSocket, { force: true }) // ours: we hold the lock of the state folder, and redis dies with its parent
+  return new Child({
+    name: 'redis', env: options.env, logFile: join(layout.log, 'redis.log'),
+    command: ['redis-server', '--port', '0', '--unixsocket', layout.redisSocket, '--unixsocketperm', '700', '--dir', layout.redis,
+      '--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--maxmemory-policy', 'noeviction', '--daemonize', 'no'],
+    ready: () => pings(layout.redisSocket),
+  }, clock, say)
+}
+
+function nodeChild(name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void): Child {
+  return new Child({
+    name, command: [process.execPath, '--enable-source-maps', join(options.program, main)], ready: 'ipc',
+    env: { ...options.env, VIOLIN_CONFIG: JSON.stringify(config) }, logFile: join(layout.log, `${name}.log`),
+  }, clock, say)
+}
+
+/** The switch outlives us, so one may be there from before: it goes on, with the links of VMs that run. */
+async function startSwitch(layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void, children: Child[]): Promise<void> {
+  const before = await connectRpc(layout.switchSocket, 'the switch').catch(() => undefined)
+  if (before) {
+    before.close()
+    return
+  }
+  const config = { folder: layout.switch, socket: layout.switchSocket }
+  const child = new Child({
+    name: 'switch', command: [process.execPath, '--enable-source-maps', join(options.program, 'hosts/switch/main.js')], ready: 'ipc', detached: true,
+    env: { ...options.env, VIOLIN_CONFIG: JSON.stringify(config) }, logFile: join(layout.log, 'switch.log'),
+  }, clock, say)
+  children.push(child)
+  await child.start()
+  writeFileSync(layout.switchPid, String(child.pid))
+}
+
+async function stopAll(layout: Layout, children: Child[], say: (line: string) => void): Promise<void> {
+  const byName = new Map(children.map((c) => [c.spec.name, c]))
+  for (const name of ['am', 'worker']) await byName.get(name)?.stop()
+  if (byName.has('agent')) {
+    try {
+      const agent = await connectRpc(layout.agentSocket, 'the agent')
+      await agent.request('killAll', {}, killAllMs)
+      agent.close()
+    } catch (error) {
+      say(`the VMs could not be stopped: ${explain(error)}`)
+    }
+  }
+  await byName.get('agent')?.stop()
+  const child = byName.get('switch')
+  if (child) await child.stop()
+  else if (existsSync(layout.switchPid)) endSwitchFromBefore(layout)
+  await byName.get('redis')?.stop()
+  rmSync(layout.run, { recursive: true, force: true })
+}
+
+function endSwitchFromBefore(layout: Layout): void {
+  const pid = Number(readFileSync(layout.switchPid, 'utf8'))
+  try {
+    if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('switch/main.js')) process.kill(pid, 'SIGTERM')
+  } catch {
+    // it has ended meanwhile
+  }
+}
+
+async function pings(path: string): Promise<boolean> {
+  if (!existsSync(path)) return false
+  const redis = new Redis({ path, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 })
+  redis.on('error', () => undefined)
+  try {
+    await redis.connect()
+    return (await redis.ping()) === 'PONG'
+  } catch {
+    return false
+  } finally {
+    redis.disconnect()
+  }
+}
+
+/** The port asked for, or any; refuses when somebody has it. */
+export function freePort(host: string, port = 0): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', (cause) => reject(new Refusal('bad-arguments', `${host}:${port} cannot be listened on: stop what listens there, or choose another address with --listen`, { cause })))
+    server.listen(port, host, () => {
+      const address = server.address() as { port: number }
+      server.close(() => resolve(address.port))
+    })
+  })
+}

@@ -1,0 +1,114 @@
+// One supervised process: started, waited for until it says that it is ready, started again when it ends, with back-off.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { Failure } from '../../base/errors.js'
+import { until, within, type Clock } from '../../base/time.js'
+
+export interface ChildSpec {
+  name: string
+  command: string[]
+  env?: Record<string, string>
+  logFile: string
+  /** When it counts as ready: it says so over its ipc channel, or this answers true. */
+  ready: 'ipc' | (() => Promise<boolean>)
+  /** Outlives us when we are killed; else it is ended with us. */
+  detached?: boolean
+}
+
+const readyMs = 60_000
+const stopMs = 10_000
+const firstWaitMs = 100
+const longestWaitMs = 5_000
+
+export class Child {
+  readonly spec: ChildSpec
+  message: Record<string, unknown> = {}
+  private process: ChildProcess | undefined
+  private stopping = false
+  private waitMs = firstWaitMs
+  private readonly clock: Clock
+  private readonly say: (line: string) => void
+
+  constructor(spec: ChildSpec, clock: Clock, say: (line: string) => void) {
+    this.spec = spec
+    this.clock = clock
+    this.say = say
+  }
+
+  get pid(): number | undefined { return this.process?.pid }
+
+  /** Starts it and waits until it is ready. Fails with the end of its log when it ends before. */
+  async start(): Promise<void> {
+    await this.launch()
+  }
+
+  /** After: the process has ended. */
+  async stop(): Promise<void> {
+    this.stopping = true
+    const child = this.process
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const ended = new Promise<true>((resolve) => child.once('exit', () => resolve(true)))
+    child.kill('SIGTERM')
+    const late = () => new Failure('timed-out', `${this.spec.name} did not end`)
+    await within(stopMs, ended, late).catch(async () => {
+      child.kill('SIGKILL')
+      await ended
+    })
+  }
+
+  private async launch(): Promise<void> {
+    const { spec } = this
+    const log = openSync(spec.logFile, 'a', 0o600)
+    const [program, ...args] = spec.detached ? spec.command : ['setpriv', '--pdeathsig', 'KILL', ...spec.command]
+    const child = spawn(program!, args, {
+      env: { ...spec.env }, detached: spec.detached ?? true, // own process group: Ctrl-C reaches us only, and we stop them in order
+      stdio: spec.ready === 'ipc' ? ['ignore', log, log, 'ipc'] : ['ignore', log, log],
+    })
+    closeSync(log)
+    this.process = child
+    const begun = this.clock.monotonic()
+    const ended = new Promise<never>((_, reject) => {
+      child.once('error', (cause) => reject(new Failure('failed', `${spec.name} cannot be started`, { cause })))
+      child.once('exit', () => reject(new Failure('failed', `${spec.name} ended at once: ${lastLine(spec.logFile)}`)))
+    })
+    ended.catch(() => undefined)
+    await within(readyMs, Promise.race([this.isReady(child), ended]), () => new Failure('timed-out', `${spec.name} did not become ready: see ${spec.logFile}`))
+    child.removeAllListeners('exit')
+    child.once('exit', (code, signal) => {
+      if (this.stopping) return
+      if (this.clock.monotonic() - begun > longestWaitMs) this.waitMs = firstWaitMs
+      void this.again(signal ?? `code ${code ?? '?'}`)
+    })
+    if (child.exitCode !== null || child.signalCode !== null) throw new Failure('failed', `${spec.name} ended at once: ${lastLine(spec.logFile)}`)
+  }
+
+  private async again(how: string): Promise<void> {
+    while (!this.stopping) {
+      this.say(`${this.spec.name} ended (${how}): starting it again in ${this.waitMs} ms`)
+      await this.clock.sleep(this.waitMs)
+      this.waitMs = Math.min(this.waitMs * 2, longestWaitMs)
+      if (this.stopping) return
+      try {
+        await this.launch()
+        this.say(`${this.spec.name} is back`)
+        return
+      } catch (error) {
+        how = error instanceof Error ? error.message : String(error)
+      }
+    }
+  }
+
+  private async isReady(child: ChildProcess): Promise<void> {
+    const { ready } = this.spec
+    if (ready === 'ipc') {
+      this.message = await new Promise((resolve) => child.once('message', (m) => resolve(m as Record<string, unknown>)))
+      return
+    }
+    await until(this.clock, readyMs, 20, async () => ((await ready()) ? true : undefined))
+  }
+}
+
+function lastLine(file: string): string {
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  return lines.slice(-8).join(' | ').slice(-1500)
+}

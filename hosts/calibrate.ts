@@ -1,0 +1,36 @@
+// Gives the switch a counting base in common with the devices of a VM: without one the next cut cannot tell which frames
+// QEMU had taken and not yet handed to the guest. Needed after a boot (frames that came before the guest's driver are
+// counted nowhere) and when the switch was restarted. Costs one stop of about a millisecond.
+import { limits } from '../base/limits.js'
+import { until, type Clock } from '../base/time.js'
+import type { Vm } from './hypervisor/hypervisor.js'
+import type { SwitchLink } from './switch-link.js'
+
+const settledMs = 20
+const settleMs = 1_000
+
+/** After: the VM runs and, unless it takes nothing any more, has a base. */
+export async function calibrate(vm: Vm, switchLink: SwitchLink, clock: Clock): Promise<void> {
+  const { spec, run } = vm.instance
+  const ref = { slice: spec.slice, run, vm: spec.vm }
+  const { drained } = await switchLink.ask('quiet', { ...ref, withinMs: limits.drainMs })
+  const settled = drained && (await hasTakenAll(vm, clock))
+  try {
+    const witnesses = settled ? (await vm.stop()).witnesses : []
+    await switchLink.ask('rebase', { ...ref, witnesses })
+  } finally {
+    await vm.letRun()
+  }
+}
+
+/** Nothing is on the way to the guest any more: its receive queues have stood still for a while. */
+async function hasTakenAll(vm: Vm, clock: Clock): Promise<boolean> {
+  let last = ''
+  const settled = await until(clock, settleMs, settledMs, async () => {
+    const now = (await vm.witnesses()).map((w) => w.usedRx).join()
+    if (now === last) return true
+    last = now
+    return undefined
+  })
+  return settled === true
+}
