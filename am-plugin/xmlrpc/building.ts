@@ -1,7 +1,7 @@
 // The grammar of XML-RPC as a stack of open elements: which element may stand in which, what each is worth when it
 // closes. Iterative, so that no nesting can exhaust the stack.
 import { Refusal } from '../../base/errors.js'
-import { printable } from './encode.js'
+import { printable } from '../../base/ascii.js'
 import { readScalar, scalarTypes } from './scalar.js'
 import { emptyStruct, forbiddenMember, maxMemberName, type Struct, type Value } from './value.js'
 

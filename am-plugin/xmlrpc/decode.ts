@@ -3,7 +3,7 @@
 import { SaxesParser, type SaxesTagPlain } from 'saxes'
 import { Refusal } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
-import { printable } from './encode.js'
+import { printable } from '../../base/ascii.js'
 import { Building, type Frame } from './building.js'
 import { isStruct, type Answer, type Value } from './value.js'
 

@@ -1,6 +1,7 @@
 // Values to XML-RPC text, in the subset that every GENI client understands: int of 32 bits, boolean, string, array,
 // struct, and nothing but ASCII (Python 2 clients break on the rest). What XML cannot carry is refused before a byte
 // is written, because a half-written answer would leave the caller with a dead connection.
+import { printable } from '../../base/ascii.js'
 import { Failure } from '../../base/errors.js'
 import { forbiddenMember, maxMemberName, type Value } from './value.js'
 
@@ -26,11 +27,6 @@ export function encodeResponse(value: Value): Buffer {
 export function encodeFault(code: number, message: string): Buffer {
   const written = encodeValue({ faultCode: code, faultString: printable(message) }, 'fault')
   return ascii(`${declaration}<methodResponse><fault>${written}</fault></methodResponse>\n`)
-}
-
-/** `text` with everything that is not printable ASCII, tab or newline turned into '?': for messages about bad input. */
-export function printable(text: string): string {
-  return text.replace(/[^\t\n\x20-\x7e]/gu, '?')
 }
 
 /** `text` for an element or attribute: ASCII only, the rest as character references. Throws on what XML forbids. */

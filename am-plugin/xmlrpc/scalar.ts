@@ -1,7 +1,7 @@
 // The text of a typed XML-RPC value, as lenient as real clients need (geni-lib sends base64 and ints where strings are
 // meant) and no more: `12abc` is no 12.
 import { Refusal } from '../../base/errors.js'
-import { printable } from './encode.js'
+import { printable } from '../../base/ascii.js'
 import type { Value } from './value.js'
 
 const decimal = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$/

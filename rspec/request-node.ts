@@ -1,0 +1,115 @@
+// One <node> of a request: its virtual machine, its commands, its interfaces.
+import { Refusal } from '../base/errors.js'
+import { parseUrn, sameUrn } from '../base/urn.js'
+import { formatNetmask, isHostAddress, parseIpv4, parseNetmask, type Address, type Addressed } from './address.js'
+import { readCount } from './checkpoint.js'
+import { defaultSliverType, rspecNs, sliverTypes, violinNs } from './names.js'
+import { checkChildren, readClientId, refuse } from './request-parts.js'
+import { attribute, childrenOf, type XmlElement } from './xml.js'
+import type { ExecuteService, Node } from './topology.js'
+
+/** A node before its addresses are assigned: `interfaces` is filled from `requested`. */
+export interface RequestedNode extends Node { element: XmlElement; requested: Addressed[] }
+
+interface NodeOptions { componentManager: string; images: readonly string[]; defaultImage: string }
+
+/** Size of a VM when the request does not say; [default, smallest, largest]. */
+const sizes = { memory_mib: [128, 64, 65_536], cpus: [1, 1, 16], disk_mib: [64, 16, 1_048_576] } as const
+const standardPrefix = 24
+const longestCommand = 16_384
+/** The guest has busybox's shell, and bash scripts break in it in ways that nobody sees. */
+const shells = ['sh', '/bin/sh']
+const hostName = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/
+
+export function readNode(node: XmlElement, options: NodeOptions, maxInterfaces: number): RequestedNode {
+  const clientId = readClientId(node)
+  if (!hostName.test(clientId)) throw refuse(node, 'has a client_id that cannot be a host name (letters, digits, . _ -, at most 63)')
+  checkChildren(node, ['sliver_type', 'services', 'interface', 'hardware_type', 'location', 'host'], ['relation'])
+  const exclusive = attribute(node, 'exclusive')?.trim()
+  if (exclusive === 'true' || exclusive === '1') throw refuse(node, 'asks for exclusive="true"; only virtual machines on shared hosts are offered', 'unsupported')
+  for (const hardware of childrenOf(node, rspecNs, 'hardware_type')) {
+    if (attribute(hardware, 'name') !== 'pcvm') throw refuse(node, 'asks for a hardware_type other than "pcvm"', 'unsupported')
+  }
+  const interfaces = childrenOf(node, rspecNs, 'interface')
+  if (interfaces.length > maxInterfaces) throw refuse(node, `has ${interfaces.length} interfaces; at most ${maxInterfaces} are possible`, 'unsupported')
+  const componentId = attribute(node, 'component_id')
+  return {
+    element: node, clientId, ...readSliverType(node, options), execute: readExecute(node), interfaces: [],
+    requested: interfaces.map(readInterface), ...componentId ? { componentId } : {},
+  }
+}
+
+function readSliverType(node: XmlElement, options: NodeOptions) {
+  const [type, second] = childrenOf(node, rspecNs, 'sliver_type')
+  if (second) throw refuse(node, 'has more than one sliver_type')
+  if (!type) return { sliverType: defaultSliverType, image: options.defaultImage, ...readSize() }
+  checkChildren(type, ['disk_image'], [])
+  const sliverType = attribute(type, 'name') ?? ''
+  if (!sliverTypes.some((known) => known === sliverType)) {
+    throw refuse(node, `asks for the sliver_type "${sliverType.slice(0, 64)}"; there are: ${sliverTypes.join(', ')}`, 'unsupported')
+  }
+  const [vm, twin] = childrenOf(type, violinNs, 'vm')
+  if (twin) throw refuse(node, 'has more than one size of its virtual machine')
+  return { sliverType, image: readImage(node, type, options), ...readSize(vm) }
+}
+
+function readSize(vm?: XmlElement) {
+  const read = (name: keyof typeof sizes) => {
+    const [standard, least, most] = sizes[name]
+    const value = vm ? readCount(vm, name) ?? standard : standard
+    if (vm && (value < least || value > most)) throw refuse(vm, `has ${name}="${value}"; it must be from ${least} to ${most}`)
+    return value
+  }
+  return { memoryMiB: read('memory_mib'), cpus: read('cpus'), diskMiB: read('disk_mib') }
+}
+
+function readImage(node: XmlElement, type: XmlElement, { componentManager, images, defaultImage }: NodeOptions): string {
+  const [disk, second] = childrenOf(type, rspecNs, 'disk_image')
+  if (second) throw refuse(node, 'has more than one disk_image')
+  if (!disk) return defaultImage
+  const name = attribute(disk, 'name')
+  if (name === undefined) throw refuse(node, 'has a disk_image without name; images are asked for by name here', 'unsupported')
+  const urn = parseUrn(name)
+  const ours = urn?.type === 'image' && sameUrn(urn.authority, parseUrn(componentManager)?.authority ?? '')
+  const local = ours ? urn.name : name
+  if (images.includes(local)) return local
+  throw new Refusal('not-found', `line ${disk.line}: node "${attribute(node, 'client_id')!}" asks for the disk image "${name.slice(0, 200)}", `
+    + `which is not here; there are: ${images.join(', ')}`)
+}
+
+function readExecute(node: XmlElement): ExecuteService[] {
+  return childrenOf(node, rspecNs, 'services').flatMap((services) => {
+    checkChildren(services, ['execute', 'login'], ['install'])
+    return childrenOf(services, rspecNs, 'execute').map((execute) => {
+      const shell = attribute(execute, 'shell') ?? 'sh'
+      const command = attribute(execute, 'command') ?? ''
+      if (!shells.includes(shell)) throw refuse(node, `has an <execute> for the shell "${shell.slice(0, 40)}"; only "sh" is supported`, 'unsupported')
+      if (command.trim() === '') throw refuse(node, 'has an <execute> without command')
+      if (command.length > longestCommand) throw refuse(node, `has an <execute> whose command is longer than ${longestCommand} characters`)
+      return { shell: 'sh', command }
+    })
+  })
+}
+
+function readInterface(element: XmlElement): Addressed {
+  const clientId = readClientId(element)
+  checkChildren(element, ['ip'], [])
+  const [ip, second] = childrenOf(element, rspecNs, 'ip')
+  if (second) throw refuse(element, 'has more than one <ip>', 'unsupported')
+  return ip ? { clientId, address: readAddress(element, ip) } : { clientId }
+}
+
+function readAddress(element: XmlElement, ip: XmlElement): Address {
+  const type = attribute(ip, 'type') ?? 'ipv4'
+  if (type.toLowerCase() !== 'ipv4') throw refuse(element, `has an <ip> of type "${type.slice(0, 40)}"; only ipv4 is supported`, 'unsupported')
+  const text = attribute(ip, 'address')?.trim() ?? ''
+  const address = parseIpv4(text)
+  if (address === undefined) throw refuse(element, `has "${text.slice(0, 40)}" for an IPv4 address`)
+  const mask = attribute(ip, 'netmask')?.trim() ?? formatNetmask(standardPrefix)
+  const prefixLength = parseNetmask(mask)
+  if (prefixLength === undefined || prefixLength < 8 || prefixLength > 30) {
+    throw refuse(element, `has "${mask.slice(0, 40)}" for a netmask; it must be from 255.0.0.0 to 255.255.255.252`)
+  }
+  if (!isHostAddress(address, prefixLength)) throw refuse(element, `has the address ${text}, which no host can have with the netmask ${mask}`)
+  return { ip: text, prefixLength }
+}

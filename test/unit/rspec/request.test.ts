@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { Refusal } from '../../../base/errors.js'
+import { parseRequest } from '../../../rspec/request.js'
+
+const fixtures = new URL('../../fixtures/rspec/', import.meta.url)
+const examples = new URL('../../../examples/', import.meta.url)
+const good = (name: string) => readFileSync(new URL(`good/${name}.rspec`, fixtures), 'utf8')
+const example = (name: string) => readFileSync(new URL(`${name}.rspec`, examples), 'utf8')
+const options = {
+  componentManager: 'urn:publicid:IDN+am.example.org+authority+am', images: ['standard', 'large'], defaultImage: 'standard',
+}
+const parse = (xml: string) => parseRequest(xml, options)
+const node = { sliverType: 'default-vm', image: 'standard', memoryMiB: 128, cpus: 1, diskMiB: 64, execute: [], interfaces: [] }
+
+describe('a request RSpec', () => {
+  it('of three nodes on one LAN becomes a topology with assigned addresses and a policy', () => {
+    const member = (name: string, i: number) => ({
+      ...node, clientId: name, execute: [{ shell: 'sh', command: 'bank start' }],
+      interfaces: [{ clientId: `${name}:if0`, ip: `10.1.1.${i}`, prefixLength: 24 }],
+    })
+    assert.deepEqual(parse(example('three-nodes')), {
+      nodes: [member('a', 1), member('b', 2), member('c', 3)],
+      links: [{ clientId: 'lan0', interfaces: ['a:if0', 'b:if0', 'c:if0'] }],
+      policy: { intervalMs: 10_000, keep: 8 },
+    })
+  })
+
+  it('may give addresses and sizes itself', () => {
+    const { nodes, policy } = parse(example('two-nodes'))
+    assert.deepEqual(nodes.map((one) => [one.sliverType, one.memoryMiB, one.cpus, one.diskMiB, one.interfaces[0]!.ip]),
+      [['violin-vm', 128, 1, 64, '192.168.7.1'], ['violin-vm', 128, 1, 64, '192.168.7.2']])
+    assert.equal(policy, undefined)
+  })
+
+  it('may be as short as one node with a name', () => {
+    assert.deepEqual(parse(good('one-node')), { nodes: [{ ...node, clientId: 'only' }], links: [] })
+  })
+
+  it('is read by namespace, not by prefix', () => {
+    const { nodes, links } = parse(good('prefixed'))
+    assert.deepEqual([nodes.length, links.length], [2, 1])
+  })
+
+  it('keeps to itself what is for other managers and what no aggregate knows', () => {
+    const { nodes, links } = parse(good('extensions'))
+    assert.deepEqual(nodes.map((one) => one.clientId), ['b'])
+    assert.deepEqual(links, [])
+  })
+
+  it('gets an interval below the minimum and more snapshots than the maximum clipped, not refused', () => {
+    assert.deepEqual(parse(good('policy')).policy, { intervalMs: 5_000, keep: 32, maxPauseMs: 500 })
+  })
+
+  it('made from a manifest has what the manifest said about snapshots ignored', () => {
+    const { policy, nodes } = parse(good('manifest-used-again'))
+    assert.deepEqual(policy, { intervalMs: 900_000, keep: 4 })
+    assert.equal(nodes.length, 1)
+  })
+
+  it('with some addresses given gets the others from the same network, or from one that meets none', () => {
+    const { nodes } = parse(good('some-addresses'))
+    assert.deepEqual(nodes.map((one) => one.interfaces.map((each) => each.ip)),
+      [['10.1.1.9', '10.2.1.1'], ['10.1.1.2', '10.2.1.2'], ['10.1.1.1']])
+  })
+
+  it('gets the same addresses every time', () => {
+    assert.deepEqual(parse(good('some-addresses')), parse(good('some-addresses')))
+  })
+
+  for (const file of readdirSync(new URL('bad/', fixtures))) {
+    it(`that is bad is refused in one sentence with the right code: ${file}`, () => {
+      assert.throws(() => parse(readFileSync(new URL(`bad/${file}`, fixtures), 'utf8')), (error) => {
+        assert.ok(error instanceof Refusal, String(error))
+        assert.equal(error.code, file.split('.')[0], error.message)
+        assert.match(error.message, /^[\x20-\x7e]{10,300}$/)
+        return true
+      })
+    })
+  }
+
+  it('for an unknown image is answered with the images that there are, and the line', () => {
+    const file = readFileSync(new URL('bad/not-found.unknown-image.rspec', fixtures), 'utf8')
+    assert.throws(() => parse(file), /line 3: node "a" asks for the disk image ".*windows", which is not here; there are: standard, large$/)
+  })
+
+  it('over the bound is refused as too big', () => {
+    assert.throws(() => parse(' '.repeat(1024 * 1024 + 1)), { code: 'too-big' })
+  })
+
+  it('of more elements than any RSpec has is refused before they are looked at', () => {
+    const xml = good('one-node').replace('</rspec>', `${'<x xmlns=""/>'.repeat(25_000)}</rspec>`)
+    assert.throws(() => parse(xml), /more than 20000 elements/)
+  })
+
+  it('of whatever bytes throws nothing but refusals, with ASCII sentences', () => {
+    const base = example('three-nodes')
+    const words = fc.constantFrom('<node client_id="a"/>', '</node>', 'client_id="x"', '"', '<', '&', '\0', '\u00fc', 'violin:', '<violin:vm/>',
+      'interval="PT"', '<ip address="1.1.1.1"/>', 'netmask="0.0.0.0"', '\ud800', 'xmlns="urn:x"', ' ')
+    const spoilt = fc.tuple(fc.nat(base.length - 1), fc.oneof(words, fc.string()), fc.nat(40))
+      .map(([at, text, drop]) => base.slice(0, at) + text + base.slice(at + drop))
+    fc.assert(fc.property(fc.oneof(fc.string(), spoilt), (xml) => {
+      try {
+        parse(xml)
+      } catch (error) {
+        assert.ok(error instanceof Refusal, String(error))
+        assert.match(error.message, /^[\t\n\x20-\x7e]*$/)
+      }
+    }), { numRuns: 600 })
+  })
+})
