@@ -6,7 +6,7 @@ import { annotatePolicy, type ManifestPolicy, type ManifestSnapshot } from './ma
 import { mergeRequests } from './manifest-merge.js'
 import { rspecNs, userNs } from './names.js'
 import { isUs, managersOf, ownsNode } from './request-parts.js'
-import { addChild, attribute, childrenOf, documentText, elementsIn, withXml, type XmlElement } from './xml.js'
+import { addChild, attribute, childrenOf, documentText, elementsIn, setAttribute, withXml, type XmlElement } from './xml.js'
 import type { Login } from './topology.js'
 
 export interface ManifestInterface { clientId: string; mac: string; ip: string; prefixLength: number }
@@ -65,10 +65,10 @@ export function writeManifest(options: ManifestOptions): string {
 }
 
 function annotateNode(element: XmlElement, node: ManifestNode, componentManager: string): void {
-  element.setAttr('sliver_id', node.sliverUrn)
-  element.setAttr('component_id', node.componentId)
-  if (!isUs(attribute(element, 'component_manager_id') ?? '', componentManager)) element.setAttr('component_manager_id', componentManager)
-  element.setAttr('exclusive', 'false')
+  setAttribute(element, 'sliver_id', node.sliverUrn)
+  setAttribute(element, 'component_id', node.componentId)
+  if (!isUs(attribute(element, 'component_manager_id') ?? '', componentManager)) setAttribute(element, 'component_manager_id', componentManager)
+  setAttribute(element, 'exclusive', 'false')
   for (const one of childrenOf(element, rspecNs, 'interface')) {
     const made = node.interfaces.find((known) => known.clientId === attribute(one, 'client_id'))
     if (made) annotateInterface(one, made)
@@ -80,11 +80,11 @@ function annotateNode(element: XmlElement, node: ManifestNode, componentManager:
 }
 
 function annotateInterface(element: XmlElement, made: ManifestInterface): void {
-  element.setAttr('mac_address', made.mac)
+  setAttribute(element, 'mac_address', made.mac)
   const ip = childrenOf(element, rspecNs, 'ip')[0] ?? addChild(element, 'ip')
-  ip.setAttr('address', made.ip)
-  ip.setAttr('netmask', formatNetmask(made.prefixLength))
-  ip.setAttr('type', 'ipv4')
+  setAttribute(ip, 'address', made.ip)
+  setAttribute(ip, 'netmask', formatNetmask(made.prefixLength))
+  setAttribute(ip, 'type', 'ipv4')
 }
 
 /** Logins are ours to say; whatever the request had of them goes. */
@@ -104,8 +104,8 @@ function annotateServices(element: XmlElement, { login }: ManifestNode): void {
     const entry = addChild(services, 'services_user')
     entry.addNsDeclaration(userNs, 'user')
     entry.prefix = 'user'
-    entry.setAttr('login', user.name)
-    entry.setAttr('user_urn', user.urn)
+    setAttribute(entry, 'login', user.name)
+    setAttribute(entry, 'user_urn', user.urn)
     for (const key of user.keys) entry.addElement('public_key', 'user').addText(printable(key.trim()))
   }
 }

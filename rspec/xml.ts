@@ -73,6 +73,12 @@ export function attribute(element: XmlElement, name: string): string | undefined
   return element.attr(name)?.value
 }
 
+/** Sets an attribute without namespace. The library's own setter would put a second one beside one that is there. */
+export function setAttribute(element: XmlElement, name: string, value: string | number): void {
+  element.attr(name)?.remove()
+  element.setAttr(name, String(value))
+}
+
 /** `<name>` with its prefix, as its author wrote it, for messages. */
 export function shown(element: XmlElement): string {
   return `<${printable(element.prefix === '' ? element.name : `${element.prefix}:${element.name}`)}>`
@@ -81,7 +87,7 @@ export function shown(element: XmlElement): string {
 /** A child in the namespace of `parent` itself, whatever prefix that has. */
 export function addChild(parent: XmlElement, name: string, attributes: Record<string, string | number | undefined> = {}): XmlElement {
   const child = parent.prefix === '' ? parent.addElement(name) : parent.addElement(name, parent.prefix)
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) child.setAttr(key, String(value))
+  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) setAttribute(child, key, value)
   return child
 }
 
