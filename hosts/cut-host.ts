@@ -87,6 +87,7 @@ export class CutHost {
         return one(name)
       })))
     }
+    if (order.kind === 'live') await Promise.all(order.vms.map((name) => this.at.registry.vm(name).saveAtFullSpeed()))
     // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
     this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
     for (const name of order.vms) await this.at.registry.noteLayers(name)

@@ -30,6 +30,9 @@ interface QueueStatus { 'used-idx': number; 'vring-desc': number; 'vring-used': 
 
 /** Device state and stream overhead beside the RAM itself. */
 const streamOverheadBytes = 16 * 1024 * 1024
+/** While other VMs of the slice are still to be cut their pause comes first: writing memory would take their processors. */
+const slowBytesPerSecond = 4 * 1024 * 1024
+const fullBytesPerSecond = 20 * 1024 ** 3
 let cuts = 0
 
 export class QemuVm implements Vm {
@@ -106,6 +109,7 @@ export class QemuVm implements Vm {
         file: { driver: 'file', filename: plan.overlay, cache: { direct: true } },
       })
       await this.setBackground(plan.background)
+      if (plan.background) await this.setBandwidth(slowBytesPerSecond)
       await this.qmp.passDescriptor('snap', sink.fd)
     } catch (error) {
       await this.dropOverlay(node, plan.overlay)
@@ -153,6 +157,10 @@ export class QemuVm implements Vm {
     return { resumedAt: (await cont).at }
   }
 
+  async saveAtFullSpeed(): Promise<void> {
+    await this.setBandwidth(fullBytesPerSecond)
+  }
+
   async finishSave(): Promise<{ bytes: number }> {
     const prepared = this.prepared!
     const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'its memory was not written in time'))
@@ -176,7 +184,10 @@ export class QemuVm implements Vm {
     await this.letRun()
     if (!prepared) return
     // A migration is never cancelled (that freezes the guest): its file is reserved, so it ends by itself.
-    if (prepared.migrating) await this.saveEnds(prepared)
+    if (prepared.migrating) {
+      await this.setBandwidth(fullBytesPerSecond).catch(() => undefined) // a frozen QEMU is rescued below
+      await this.saveEnds(prepared)
+    }
     await this.letRun()
     this.prepared = undefined
     if (!prepared.flipped) await this.dropOverlay(prepared.node, prepared.plan.overlay)
@@ -231,6 +242,10 @@ export class QemuVm implements Vm {
     if (end === 'completed' || !prepared.plan.background) return
     await rescueFrozenGuest(this.process.pid)
     this.log.warn({ vm: this.instance.spec.vm, end }, 'the background snapshot did not complete: the guest was rescued')
+  }
+
+  private setBandwidth(bytesPerSecond: number): Promise<unknown> {
+    return this.qmp.call('migrate-set-parameters', { 'max-bandwidth': bytesPerSecond })
   }
 
   private queueQueries(): { execute: string; arguments: object }[] {

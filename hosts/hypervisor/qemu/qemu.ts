@@ -84,7 +84,7 @@ export class Qemu implements Hypervisor {
       const qmp = await this.monitor(instance.monitor, ref)
       vm = new QemuVm(instance, ref, qmp, this.clock, this.log)
       await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] })
-      await qmp.call('migrate-set-parameters', { 'max-bandwidth': 20 * 1024 ** 3 })
+      await vm.saveAtFullSpeed()
       return { vm, qmp }
     } catch (error) {
       await killProcess(ref, this.clock)

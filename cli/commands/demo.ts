@@ -1,0 +1,125 @@
+// `violin demo`: an aggregate of its own in a temporary folder, one experiment on it, and the verdict.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import ssh2 from 'ssh2'
+import { explain, Failure } from '../../base/errors.js'
+import { realRandom } from '../../base/random.js'
+import { realClock as clock, within } from '../../base/time.js'
+import { issueSlice, issueUser, openFederation } from '../../certs/issue.js'
+import type { SnapshotMode } from '../../snapshots/needs.js'
+import { makeAmClient } from '../am-client.js'
+import { Demo } from '../demo/demo.js'
+import { demoRequest } from '../demo/request.js'
+import { SliceClient } from '../demo/slice-client.js'
+import type { Surroundings } from '../surroundings.js'
+import { snapshotModes } from './up.js'
+
+interface DemoFlags { nodes: number; snapshotMode?: SnapshotMode; json?: boolean; keep?: boolean }
+
+const upMs = 90_000
+const downMs = 90_000
+const sliceLifeMs = 24 * 3600_000
+
+export function demoCommand(at: Surroundings): Command {
+  return new Command('demo')
+    .description('run an experiment on real VMs: snapshot it live, kill a VM, roll back, suspend, resume, and check that nothing was lost')
+    .option('--nodes <n>', 'how many VMs', parseNodes, 3)
+    .addOption(new Option('--snapshot-mode <mode>', 'drop and uncoordinated show what a simpler snapshot loses').choices(snapshotModes))
+    .option('--json', 'text on stderr, and one JSON object with the findings on stdout')
+    .option('--keep', 'leave the slice and the aggregate running and say how to reach them')
+    .action(async (flags: DemoFlags) => {
+      process.exitCode = (await demo(at, flags)) ? 0 : 1
+    })
+}
+
+async function demo(at: Surroundings, flags: DemoFlags): Promise<boolean> {
+  const say = (line: string) => (flags.json ? process.stderr : process.stdout).write(`${line}\n`)
+  const state = mkdtempSync(join(tmpdir(), 'violin-demo-'))
+  let up: ChildProcess | undefined
+  let run: Demo | undefined
+  let keep = false
+  const interrupted = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => reject(new Failure('aborted', 'interrupted: cleaning up')))
+  })
+  interrupted.catch(() => undefined)
+  try {
+    up = startUp(at, state, flags)
+    const url = await Promise.race([readyUrl(up), interrupted])
+    say(`aggregate at ${url}`)
+    run = await Promise.race([prepare(at, state, url, flags, say), interrupted])
+    await Promise.race([run.run(), interrupted])
+    if (flags.keep) {
+      keep = true
+      say(`kept: the aggregate (pid ${up.pid ?? 0}) serves ${url}, its state and federation are in ${state}; end it with kill ${up.pid ?? 0}`)
+    } else await Promise.race([run.cleanUp(), interrupted])
+  } catch (error) {
+    const reason = explain(error)
+    if (run) run.fail(reason)
+    else say(`NOT OK: ${reason}`)
+  } finally {
+    if (!keep) await stopUp(up, say)
+    if (!keep && run?.report.reasons.length === 0) rmSync(state, { recursive: true, force: true })
+    else if (!keep) say(`logs are in ${state}/log`)
+  }
+  return verdict(run, flags, say)
+}
+
+function verdict(run: Demo | undefined, flags: DemoFlags, say: (line: string) => void): boolean {
+  const report = run?.finish()
+  const ok = report?.ok ?? false
+  if (flags.json) process.stdout.write(`${JSON.stringify(report ?? { ok: false, reasons: ['the aggregate did not start'] })}\n`)
+  say(ok ? `OK: nothing was lost, doubled or early in ${report!.seconds} s` : `NOT OK (${report?.reasons.length ?? 1} findings)`)
+  return ok
+}
+
+async function prepare(at: Surroundings, state: string, url: string, flags: DemoFlags, say: (line: string) => void): Promise<Demo> {
+  const tools = { clock, random: realRandom }
+  const folder = join(state, 'federation')
+  const federation = await openFederation(folder)
+  const user = await issueUser(folder, 'alice', tools)
+  const slice = await issueSlice(folder, 'alice', 'demo', { ...tools, lifeMs: sliceLifeMs })
+  const am = makeAmClient({ url, key: readFileSync(user.key, 'utf8'), cert: readFileSync(user.certificate, 'utf8'), ca: readFileSync(federation.trust, 'utf8') })
+  const keys = ssh2.utils.generateKeyPairSync('ed25519')
+  return new Demo({
+    slice: new SliceClient(am, slice.urn, readFileSync(slice.credential, 'utf8'), clock),
+    rspec: demoRequest(at.root, flags.nodes), mode: flags.snapshotMode ?? 'default',
+    user: { urn: user.urn, publicKey: keys.public, privateKey: keys.private }, clock, say,
+  })
+}
+
+function startUp(at: Surroundings, state: string, flags: DemoFlags): ChildProcess {
+  const mode = flags.snapshotMode ? ['--snapshot-mode', flags.snapshotMode] : []
+  return spawn(process.execPath, [join(at.program, 'cli/main.js'), 'up', '--state', state, '--listen', '127.0.0.1:0', ...mode], {
+    env: at.env, stdio: ['ignore', 'pipe', 'inherit'], detached: true, // Ctrl-C comes to us; we stop it in order
+  })
+}
+
+function readyUrl(up: ChildProcess): Promise<string> {
+  const ready = new Promise<string>((resolve, reject) => {
+    let said = ''
+    up.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
+      said += chunk
+      const url = /^ready (\S+)/m.exec(said)?.[1]
+      if (url) resolve(url)
+    })
+    up.once('error', (cause) => reject(new Failure('failed', 'the aggregate cannot be started', { cause })))
+    up.once('exit', () => reject(new Failure('failed', 'the aggregate ended before it was ready')))
+  })
+  return within(upMs, ready, () => new Failure('timed-out', 'the aggregate did not become ready'))
+}
+
+async function stopUp(up: ChildProcess | undefined, say: (line: string) => void): Promise<void> {
+  if (!up || up.exitCode !== null || up.signalCode !== null) return
+  const ended = new Promise<void>((resolve) => up.once('exit', () => resolve()))
+  up.kill('SIGTERM')
+  await within(downMs, ended, () => new Failure('timed-out', 'the aggregate does not stop')).catch((error: unknown) => say(explain(error)))
+}
+
+function parseNodes(value: string): number {
+  const nodes = Number(value)
+  if (!Number.isInteger(nodes) || nodes < 2 || nodes > 16) throw new InvalidArgumentError('a number from 2 to 16')
+  return nodes
+}
