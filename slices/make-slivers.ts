@@ -1,0 +1,61 @@
+// From a topology to slivers: names, addresses and ports that nobody else has. Pure but for the dice.
+import { token, type Random } from '../base/random.js'
+import { rfc3339 } from '../base/time.js'
+import { makeUrn } from '../base/urn.js'
+import { Refusal } from '../base/errors.js'
+import type { Node, Topology } from '../rspec/topology.js'
+import type { Sliver, SliverNic } from './sliver.js'
+
+export interface SliverParts {
+  topology: Topology
+  hostOf: Map<string, string>
+  authority: string
+  allocationIndex: number
+  /** Port numbers begin here: they are never used twice in a slice. */
+  nextPort: number
+  /** Login ports that other slivers have. */
+  takenPorts: Set<number>
+  random: Random
+  expires: number
+}
+
+const firstLoginPort = 22_000
+const lastLoginPort = 29_999
+
+export function makeSlivers(parts: SliverParts): { slivers: Sliver[]; nextPort: number } {
+  let port = parts.nextPort
+  const lanOf = new Map(parts.topology.links.flatMap((link) => link.interfaces.map((i) => [i, link.clientId])))
+  const slivers = parts.topology.nodes.map((node) => {
+    const id = `v-${token(parts.random, 6)}`
+    const nics: SliverNic[] = node.interfaces.filter((i) => lanOf.has(i.clientId)).map((i) => ({
+      port: port++, clientId: i.clientId, lan: lanOf.get(i.clientId)!, mac: freshMac(parts.random), ip: i.ip, prefixLength: i.prefixLength,
+    }))
+    return sliverOf(node, id, nics, parts)
+  })
+  return { slivers, nextPort: port }
+}
+
+function sliverOf(node: Node, id: string, nics: SliverNic[], parts: SliverParts): Sliver {
+  return {
+    id, urn: makeUrn(parts.authority, 'sliver', id), clientId: node.clientId, allocationIndex: parts.allocationIndex,
+    allocation: 'geni_allocated', operational: 'geni_pending_allocation', error: '', resourceStatus: '',
+    expires: rfc3339(parts.expires), host: parts.hostOf.get(node.clientId)!, node, nics, loginPort: freePort(parts), logins: [],
+  }
+}
+
+/** QEMU's own prefix with the local bit's meaning; the random rest makes a clash unlikely, and forks never share a LAN. */
+function freshMac(random: Random): string {
+  return ['52', '54', ...random.bytes(4).toString('hex').match(/../g)!].join(':')
+}
+
+function freePort({ takenPorts, random }: SliverParts): number {
+  const count = lastLoginPort - firstLoginPort + 1
+  const begin = random.bytes(2).readUInt16BE(0) % count
+  for (let i = 0; i < count; i++) {
+    const port = firstLoginPort + ((begin + i) % count)
+    if (takenPorts.has(port)) continue
+    takenPorts.add(port)
+    return port
+  }
+  throw new Refusal('too-big', 'every port for management logins is taken: delete some slivers')
+}

@@ -1,0 +1,25 @@
+// Which host gets which VM: the one with most free memory, unless the request names one. Pure.
+import type { Node } from '../rspec/topology.js'
+import type { HostRecord } from './slice-store.js'
+
+/** What QEMU takes beside the guest's memory (hosts/capacity.ts promises the same). */
+const overheadMiB = 96
+
+export type Placement = { placed: true; hostOf: Map<string, string> } | { placed: false; why: string }
+
+export function placeVms({ nodes, hosts }: { nodes: Node[]; hosts: HostRecord[] }): Placement {
+  const free = new Map(hosts.filter((h) => h.alive).map((h) => [h.host, h.memoryFreeMiB]))
+  const hostOf = new Map<string, string>()
+  for (const node of nodes) {
+    const wanted = node.componentId?.split('+').at(-1)
+    if (wanted !== undefined && !free.has(wanted)) return { placed: false, why: `node ${node.clientId} asks for ${node.componentId!}, which is not a host of this aggregate` }
+    const [host, room] = [...free].filter(([name]) => wanted === undefined || name === wanted).sort(([, a], [, b]) => b - a)[0] ?? []
+    const need = node.memoryMiB + overheadMiB
+    if (host === undefined || room! < need) {
+      return { placed: false, why: `node ${node.clientId} needs ${need} MiB of memory, ${host === undefined ? 'no host is up' : `${host} has ${Math.max(0, room!)} MiB left`}: ask for fewer or smaller nodes` }
+    }
+    free.set(host, room! - need)
+    hostOf.set(node.clientId, host)
+  }
+  return { placed: true, hostOf }
+}
