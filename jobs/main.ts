@@ -1,0 +1,82 @@
+// The worker: leads every operation, cuts included. It serves only after what an earlier worker left open has ended and
+// the records agree with what the hosts say.
+import { readFileSync } from 'node:fs'
+import { explain } from '../base/errors.js'
+import { makeLog } from '../base/log.js'
+import { realRandom as random } from '../base/random.js'
+import { realClock as clock } from '../base/time.js'
+import { makeUrn } from '../base/urn.js'
+import { openSliceStore } from '../slices/redis-slice-store.js'
+import type { SnapshotMode } from '../snapshots/needs.js'
+import { openSnapshots } from '../snapshots/open.js'
+import { connectHosts } from './host-links.js'
+import { expireSlivers, keepSchedules, snapshotTick, type PeriodicParts } from './periodic.js'
+import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
+import { runOperation } from './slice-jobs.js'
+import { noteCatalogue } from './snapshot-jobs.js'
+import { noteHosts, noteReport, reconcile } from './vm-watch.js'
+
+export interface WorkerConfig {
+  redis: RedisAt
+  hosts: { name: string; socket: string }[]
+  store: string
+  keyFile: string
+  certFile: string
+  snapshotMode: SnapshotMode
+  authority: string
+  software: string
+  logLevel?: string
+}
+
+const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as WorkerConfig
+const log = makeLog('worker', config.logLevel)
+const watchMs = 1_000
+const hostsMs = 5_000
+
+const redis = openRedis(config.redis)
+const store = openSliceStore(redis)
+const hosts = await connectHosts({ hosts: config.hosts, log, clock })
+const snapshots = await openSnapshots({
+  links: hosts, journal: store.journal, store: config.store, keyPem: readFileSync(config.keyFile, 'utf8'),
+  certificatePem: readFileSync(config.certFile, 'utf8'), am: makeUrn(config.authority, 'authority', 'am'), software: config.software, clock, random, log,
+})
+const queue = openOperationQueue(redis)
+const schedulers = openSchedulers(redis)
+const parts: PeriodicParts = { store, hosts, snapshots, mode: config.snapshotMode, clock, random, log, queue, schedulers }
+
+const complain = (what: string) => (error: unknown) => log.error({ why: explain(error) }, what)
+hosts.onVmChanged((report) => void noteReport(parts, report).catch(complain('a report could not be noted')))
+hosts.onHostBack(() => void reconcile(parts).catch(complain('the records could not be reconciled')))
+
+await snapshots.recover()
+await reconcile(parts)
+await noteHosts(parts)
+for (const slice of await store.slices()) {
+  await noteCatalogue(parts, slice.uuid)
+  const open = slice.operation ? await store.operation(slice.operation.id) : undefined
+  if (open?.state === 'queued' || open?.state === 'running') await queue.add(open) // its job may have been lost with Redis
+}
+
+const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => runOperation(parts, job.data.operation), complain('an operation failed'))
+const ticks = runWorker<Tick>(redis, clockQueue, (job) => snapshotTick(parts, job.data), complain('a periodic snapshot failed'))
+let busy = false
+const watching = setInterval(() => {
+  if (busy) return
+  busy = true
+  void expireSlivers(parts).then(() => keepSchedules(parts)).catch(complain('the clock work failed')).finally(() => { busy = false })
+}, watchMs)
+const counting = setInterval(() => void noteHosts(parts).catch(complain('the hosts could not be noted')), hostsMs)
+log.info('worker is up')
+process.send?.({ ready: true })
+
+process.on('SIGTERM', () => {
+  void (async () => {
+    clearInterval(watching)
+    clearInterval(counting)
+    hosts.close()
+    await Promise.all([operations.close(true), ticks.close(true)])
+    await Promise.all([queue.close(), schedulers.close()])
+    redis.disconnect()
+    process.disconnect?.()
+  })()
+})

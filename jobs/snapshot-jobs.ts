@@ -1,0 +1,143 @@
+// Operations that cut or restore a slice. Each leaves the slivers in a final state, whatever happens, and says in
+// resourceStatus what became of it.
+import { explain, Failure } from '../base/errors.js'
+import type { Operation } from '../slices/operation.js'
+import { provisioned, type SliceRecord } from '../slices/slice.js'
+import type { OperationalState } from '../slices/sliver.js'
+import { endOperation, holds } from '../slices/slice-lock.js'
+import type { CutResult, Member, SnapshotEntry } from '../snapshots/needs.js'
+import type { JobParts } from './surroundings.js'
+
+const preemptionMs = 500
+
+export function membersOf(slice: SliceRecord): Member[] {
+  return provisioned(slice).map((s) => ({ vm: s.id, clientId: s.clientId, host: s.host, ports: s.nics.map((n) => n.port) }))
+}
+
+/** Takes a snapshot: of a running slice, or (suspend) with its VMs ended once it is committed. */
+export async function snapshotJob(at: JobParts, slice: SliceRecord, operation: Operation, again: boolean): Promise<void> {
+  const suspend = operation.kind === 'suspend'
+  const cut = again ? await cutBefore(at, slice, operation) : await takeOne(at, slice, operation, suspend)
+  if (cut.committed) await noteCatalogue(at, slice.uuid)
+  const text = cut.committed ? committedText(cut.entry) : `snapshot ${operation.params.snapshot!} failed: ${cut.reason}`
+  await endOperation(at, operation, cut.committed
+    ? { state: 'done', result: { snapshot: cut.entry.id } }
+    : { state: 'failed', error: cut.reason },
+  (record) => {
+    record.run = cut.run
+    record.epoch = Math.max(record.epoch, cut.epoch)
+    record.lastSnapshot = text
+    if (cut.committed) record.head = cut.entry.id
+    leave(record, suspend && cut.committed ? 'violin_suspended' : 'geni_ready', text)
+  })
+  if (cut.committed && cut.entry.origin === 'policy') await keepNewest(at, slice)
+}
+
+export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  const wanted = operation.params.snapshot!
+  try {
+    const went = await at.snapshots.restore({
+      op: operation.id, token: operation.token, snapshot: wanted, slice: { urn: slice.urn, uuid: slice.uuid },
+      run: slice.run, epoch: slice.epoch, members: membersOf(slice),
+    })
+    const frames = went.firstFrameMs === undefined ? '' : `, first frames after ${went.firstFrameMs} ms`
+    const text = `${operation.kind === 'resume' ? 'resumed from' : 'rolled back to'} snapshot ${wanted}: running again after ${went.runningMs} ms${frames}`
+    await endOperation(at, operation, { state: 'done', result: { snapshot: wanted, runningMs: went.runningMs, firstFrameMs: went.firstFrameMs ?? 0 } }, (record) => {
+      record.run = went.run
+      record.epoch = went.epoch
+      record.head = wanted
+      leave(record, 'geni_ready', text)
+      for (const sliver of provisioned(record)) sliver.error = ''
+    })
+  } catch (error) {
+    await failRestore(at, slice, operation, explain(error))
+  }
+}
+
+export async function deleteSnapshotJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  await at.snapshots.remove(slice.uuid, operation.params.snapshot!)
+  await noteCatalogue(at, slice.uuid)
+  await endOperation(at, operation, { state: 'done' }, (record) => {
+    if (record.head === operation.params.snapshot) record.head = ''
+    for (const sliver of provisioned(record)) sliver.resourceStatus = `snapshot ${operation.params.snapshot!} deleted`
+  })
+}
+
+/** The catalogue in the store is a copy for those who have no access to the files. */
+export async function noteCatalogue(at: JobParts, uuid: string): Promise<SnapshotEntry[]> {
+  const entries = await at.snapshots.list(uuid)
+  await at.store.saveSnapshots(uuid, entries)
+  return entries
+}
+
+async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, suspend: boolean): Promise<CutResult> {
+  const preempted = new AbortController()
+  const watching = setInterval(() => {
+    void at.store.slice(slice.urn).then((now) => {
+      if (!holds(now, operation)) preempted.abort(`${now?.operation?.kind ?? 'another operation'} came first`)
+    }, () => undefined)
+  }, preemptionMs)
+  try {
+    return await at.snapshots.take({
+      id: operation.params.snapshot!, op: operation.id, token: operation.token, slice: { urn: slice.urn, uuid: slice.uuid },
+      run: slice.run, epoch: slice.epoch, parent: slice.head, origin: operation.who === 'policy' ? 'policy' : suspend ? 'suspend' : 'user',
+      kind: suspend ? 'suspend' : 'live', mode: at.mode, members: membersOf(slice), topology: slice.slivers.map((s) => s.node),
+      ...(operation.params.name ? { name: operation.params.name } : {}),
+      ...(slice.policy?.maxPauseMs !== undefined && !suspend ? { maxPauseMs: slice.policy.maxPauseMs } : {}),
+    }, preempted.signal)
+  } catch (error) {
+    return { committed: false, reason: explain(error), run: slice.run, epoch: slice.epoch }
+  } finally {
+    clearInterval(watching)
+  }
+}
+
+/** The worker that led this cut ended in it. What the outcome says, holds; there is no second cut under the same id. */
+async function cutBefore(at: JobParts, slice: SliceRecord, operation: Operation): Promise<CutResult> {
+  await at.snapshots.recover()
+  const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === operation.params.snapshot)
+  if (entry) return { committed: true, entry, run: entry.run, epoch: entry.epoch }
+  return { committed: false, reason: 'the worker that led it ended in the middle of it; the next one will do', run: slice.run, epoch: slice.epoch }
+}
+
+async function failRestore(at: JobParts, slice: SliceRecord, operation: Operation, why: string): Promise<void> {
+  const reports = await Promise.all([...new Set(slice.slivers.map((s) => s.host))].map((host) => at.hosts.reports(host).catch(() => [])))
+  const ready = new Set(reports.flat().filter((r) => r.condition === 'ready').map((r) => r.vm))
+  const text = `${operation.kind} to snapshot ${operation.params.snapshot!} failed: ${why}`
+  await endOperation(at, operation, { state: 'failed', error: why }, (record) => {
+    for (const sliver of provisioned(record)) {
+      sliver.operational = ready.has(sliver.id) ? 'geni_ready' : operation.kind === 'resume' ? 'violin_suspended' : 'geni_failed'
+      sliver.resourceStatus = text
+      if (sliver.operational === 'geni_failed') sliver.error = text
+    }
+  })
+}
+
+/** Retention: the newest `keep` snapshots of the policy stay. One that the present run descends from stays too. */
+async function keepNewest(at: JobParts, slice: SliceRecord): Promise<void> {
+  const now = await at.store.slice(slice.urn)
+  if (!now?.policy) return
+  const policy = (await at.snapshots.list(slice.uuid)).filter((e) => e.origin === 'policy')
+  for (const old of policy.slice(0, Math.max(0, policy.length - now.policy.keep))) {
+    if (old.id === now.head) continue
+    try {
+      await at.snapshots.remove(slice.uuid, old.id)
+    } catch (error) {
+      throw new Failure('failed', `snapshot ${old.id} could not be removed by retention`, { cause: error })
+    }
+  }
+  await noteCatalogue(at, slice.uuid)
+}
+
+function leave(record: SliceRecord, state: OperationalState, text: string): void {
+  for (const sliver of provisioned(record)) {
+    if (sliver.operational !== 'geni_failed' || state !== 'geni_ready' || text.startsWith('rolled back') || text.startsWith('resumed')) sliver.operational = state
+    sliver.resourceStatus = text
+  }
+}
+
+function committedText(entry: SnapshotEntry): string {
+  const longest = Math.max(0, ...Object.values(entry.pauseMs))
+  return `snapshot ${entry.name === '' ? entry.id : `${entry.name} (${entry.id})`} committed at ${entry.created}` +
+    (longest > 0 ? `: longest pause ${longest.toFixed(1)} ms, ${entry.framesRecorded} frames recorded` : '')
+}

@@ -1,0 +1,17 @@
+// What every job works with.
+import type { Log } from '../base/log.js'
+import type { Random } from '../base/random.js'
+import type { Clock } from '../base/time.js'
+import type { SliceStore } from '../slices/slice-store.js'
+import type { SnapshotMode, Snapshots } from '../snapshots/needs.js'
+import type { HostLinks } from './host-links.js'
+
+export interface JobParts {
+  store: SliceStore
+  hosts: HostLinks
+  snapshots: Snapshots
+  mode: SnapshotMode
+  clock: Clock
+  random: Random
+  log: Log
+}

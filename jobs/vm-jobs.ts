@@ -1,0 +1,93 @@
+// Operations on the VMs of a slice: define, start, stop, destroy. Each may run again after a worker's death and does then
+// what is left to do.
+import { explain } from '../base/errors.js'
+import { nextRun } from '../overlay/run.js'
+import type { Operation } from '../slices/operation.js'
+import { provisioned, type SliceRecord } from '../slices/slice.js'
+import { endOperation, holds } from '../slices/slice-lock.js'
+import type { Sliver } from '../slices/sliver.js'
+import { vmSpecOf } from '../slices/vm-spec-of.js'
+import type { JobParts } from './surroundings.js'
+
+const chosen = (slice: SliceRecord, operation: Operation): Sliver[] =>
+  slice.slivers.filter((s) => operation.params.slivers?.includes(s.id) ?? true)
+
+/** Does something to each chosen sliver at once; slivers where it failed become geni_failed with the reason. */
+async function onEach(at: JobParts, slice: SliceRecord, operation: Operation, verb: string, act: (sliver: Sliver) => Promise<void>, then: (sliver: Sliver) => void): Promise<void> {
+  const slivers = chosen(slice, operation)
+  const wrong = new Map<string, string>()
+  await Promise.all(slivers.map(async (sliver) => {
+    try {
+      await act(sliver)
+    } catch (error) {
+      wrong.set(sliver.id, `it could not be ${verb}: ${explain(error)}`)
+    }
+  }))
+  const [first] = wrong.values()
+  await endOperation(at, operation, first === undefined ? { state: 'done' } : { state: 'failed', error: first }, (record) => {
+    for (const sliver of chosen(record, operation)) {
+      const why = wrong.get(sliver.id)
+      if (why === undefined) then(sliver)
+      else Object.assign(sliver, { operational: 'geni_failed', error: why, resourceStatus: why })
+    }
+  })
+}
+
+export async function provisionJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  await onEach(at, slice, operation, 'provisioned', (sliver) => at.hosts.defineVm(sliver.host, vmSpecOf(slice, sliver)), (sliver) => {
+    sliver.resourceStatus = 'provisioned: geni_start boots it'
+  })
+}
+
+/** Boots VMs. They become geni_ready when their login answers (jobs/vm-watch.ts), which this does not wait for. */
+export async function startJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  const run = await runOf(at, slice, operation)
+  if (run === undefined) return
+  const restart = operation.kind === 'restart'
+  await onEach(at, slice, operation, 'started', async (sliver) => {
+    if (restart) await at.hosts.stopVm(sliver.host, sliver.id)
+    await at.hosts.startVm(sliver.host, sliver.id, run)
+  }, (sliver) => { sliver.error = '' })
+}
+
+export async function stopJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  await onEach(at, slice, operation, 'stopped', (sliver) => at.hosts.stopVm(sliver.host, sliver.id), (sliver) => {
+    Object.assign(sliver, { operational: 'geni_notready', error: '', resourceStatus: 'stopped' })
+  })
+}
+
+/** After Shutdown nothing of the slice runs; what it has on disk stays for the operator. */
+export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  for (const sliver of provisioned(slice)) await at.hosts.stopVm(sliver.host, sliver.id)
+  await endOperation(at, operation, { state: 'done' }, (record) => {
+    for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_notready', resourceStatus: 'the slice was shut down by its operator' })
+  })
+}
+
+/** Removes slivers; with the last one the slice and its snapshots go. */
+export async function deleteJob(at: JobParts, slice: SliceRecord, operation: Operation, forget: (slice: SliceRecord) => Promise<void>): Promise<void> {
+  const gone = chosen(slice, operation)
+  for (const sliver of gone) await at.hosts.destroyVm(sliver.host, sliver.id)
+  const left = slice.slivers.filter((s) => !gone.includes(s))
+  if (left.length > 0) {
+    return endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = record.slivers.filter((s) => !gone.some((g) => g.id === s.id)) })
+  }
+  for (const entry of await at.snapshots.list(slice.uuid)) await at.snapshots.remove(slice.uuid, entry.id)
+  await at.store.saveSnapshots(slice.uuid, [])
+  await forget(slice)
+  await endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = [] })
+  const now = await at.store.slice(slice.urn)
+  if (now?.slivers.length === 0 && !now.shutdown) await at.store.remove(slice.urn)
+}
+
+/** The run that VMs boot into: the slice's present one, or its first. Written down before anything boots in it. */
+async function runOf(at: JobParts, slice: SliceRecord, operation: Operation): Promise<{ run: string; epoch: number } | undefined> {
+  if (slice.run !== '') {
+    const hosts = [...new Set(slice.slivers.map((s) => s.host))]
+    const seen = await Promise.all(hosts.map((host) => at.hosts.ask(host, 'maxima', { slice: slice.uuid }, 10_000)))
+    return { run: slice.run, epoch: Math.max(slice.epoch, ...seen.map((m) => m.k)) }
+  }
+  const run = nextRun([], at.random)
+  const record = await at.store.update(slice.urn, (now) => (holds(now, operation) ? { ...now, run, epoch: 1 } : undefined))
+  return holds(record, operation) ? { run: record.run, epoch: record.epoch } : undefined
+}
