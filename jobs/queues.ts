@@ -2,7 +2,7 @@
 // nothing but the operation's id; a *worker* runs jobs; a *scheduler* makes jobs by the clock. The cut itself is never
 // spread over jobs: one job leads it over connections that were open before.
 import { Queue, Worker, type Job } from 'bullmq'
-import { Redis, type RedisOptions } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Operation } from '../slices/operation.js'
 import type { OperationQueue } from '../slices/slice-store.js'
 
@@ -22,8 +22,8 @@ const concurrency = 8
 const kept = { count: 200 }
 
 export function openRedis(at: RedisAt): Redis {
-  const options: RedisOptions = { maxRetriesPerRequest: null, enableReadyCheck: false }
-  const redis = 'path' in at ? new Redis(at.path, options) : new Redis(at.url, options)
+  const options = { maxRetriesPerRequest: null, enableReadyCheck: false }
+  const redis = 'path' in at ? new Redis({ ...options, path: at.path }) : new Redis(at.url, options)
   redis.on('error', () => undefined) // ioredis connects again; commands wait
   return redis
 }
