@@ -1,0 +1,102 @@
+// What the methods of the AM API work with, and what they share: finding the slice of a call, showing slivers.
+import { Refusal } from '../base/errors.js'
+import type { Log } from '../base/log.js'
+import type { Random } from '../base/random.js'
+import { rfc3339, type Clock } from '../base/time.js'
+import { makeUrn, parseUrn, sameUrn } from '../base/urn.js'
+import type { WireCredential } from '../certs/authorize.js'
+import { writeManifest } from '../rspec/manifest.js'
+import type { OperationQueue, SliceStore } from '../slices/slice-store.js'
+import { provisioned, type SliceRecord } from '../slices/slice.js'
+import type { Sliver } from '../slices/sliver.js'
+import type { SnapshotEntry } from '../snapshots/needs.js'
+import type { Struct } from './xmlrpc/value.js'
+
+export interface AmParts {
+  store: SliceStore
+  queue: OperationQueue
+  authority: string
+  /** URN of this aggregate. */
+  urn: string
+  /** https://host:port without path */
+  publicUrl: string
+  software: string
+  clock: Clock
+  random: Random
+  log: Log
+}
+
+/** One call by a known caller. `authorize` throws a Refusal, or gives what the credential allows. */
+export interface AmCall {
+  callId: string
+  caller: string
+  authorize(credentials: WireCredential[], operation: 'list-resources' | 'read' | 'change' | 'shutdown', sliceUrn?: string): Granted
+}
+export interface Granted { owner: string; expires: number; sliceUuid?: string }
+
+/** What urns name: a slice and those of its slivers that are meant. */
+export interface Target { sliceUrn: string; slice: SliceRecord | undefined; slivers: Sliver[]; bySlice: boolean }
+
+/** Finds the slice without looking at rights; the caller authorizes on `sliceUrn` before using anything else of it. */
+export async function findTarget(at: AmParts, urns: string[]): Promise<Target> {
+  if (urns.length === 1 && parseUrn(urns[0]!)?.type === 'slice') {
+    const slice = await at.store.slice(urns[0]!)
+    return { sliceUrn: urns[0]!, slice, slivers: slice ? shown(slice) : [], bySlice: true }
+  }
+  const wrong = urns.find((urn) => parseUrn(urn)?.type !== 'sliver')
+  if (wrong !== undefined) throw new Refusal('bad-arguments', `${wrong} is neither the one slice nor a sliver: give one slice URN, or sliver URNs of one slice`)
+  const slice = await at.store.sliceOfSliver(urns[0]!)
+  if (!slice) throw new Refusal('not-found', `there is no sliver ${urns[0]!} here`)
+  const slivers = urns.map((urn) => {
+    const sliver = shown(slice).find((s) => sameUrn(s.urn, urn))
+    if (!sliver) throw new Refusal('not-found', `there is no sliver ${urn} in slice ${slice.urn}`)
+    return sliver
+  })
+  return { sliceUrn: slice.urn, slice, slivers, bySlice: false }
+}
+
+/** Slivers that exist for clients: not those that are being taken away. */
+export const shown = (slice: SliceRecord): Sliver[] => slice.slivers.filter((s) => s.allocation !== 'geni_unallocated')
+
+export function mustHaveSlivers(target: Target): SliceRecord {
+  if (!target.slice || target.slivers.length === 0) throw new Refusal('not-found', `slice ${target.sliceUrn} has no slivers here`)
+  return target.slice
+}
+
+export function refuseShutDown(slice: SliceRecord | undefined): void {
+  if (slice?.shutdown) throw new Refusal('shut-down', `slice ${slice.urn} was shut down: ask the operator of this aggregate`)
+}
+
+/** One element of a sliver list. All members are strings: old clients cast them. */
+export function sliverStruct(sliver: Sliver, extra: Struct = {}): Struct {
+  return {
+    geni_sliver_urn: sliver.urn, geni_expires: sliver.expires, geni_allocation_status: sliver.allocation,
+    geni_operational_status: sliver.operational, geni_error: sliver.error, geni_resource_status: sliver.resourceStatus, ...extra,
+  }
+}
+
+export async function manifestOf(at: AmParts, slice: SliceRecord | undefined, slivers: Sliver[]): Promise<string> {
+  const host = new URL(at.publicUrl).hostname
+  const used = slice ? slice.allocations.filter((_, i) => slivers.some((s) => s.allocationIndex === i)) : []
+  const expires = slivers.map((s) => s.expires).sort()[0] ?? rfc3339(at.clock.now())
+  const entries = slice ? (await at.store.snapshots(slice.uuid)) as SnapshotEntry[] : []
+  return writeManifest({
+    requests: used.map((a) => a.requestXml), componentManager: at.urn, expires,
+    nodes: slivers.map((s) => ({
+      clientId: s.clientId, sliverUrn: s.urn, componentId: makeUrn(at.authority, 'node', s.host), hostName: s.clientId,
+      ...(s.allocation === 'geni_provisioned' ? { login: { host, port: s.loginPort, users: s.logins } } : {}),
+      interfaces: s.nics.map((n) => ({ clientId: n.clientId, mac: n.mac, ip: n.ip, prefixLength: n.prefixLength })),
+    })),
+    ...(slice?.policy && slivers.length > 0 ? { policy: { applied: slice.policy } } : {}),
+    snapshots: entries.map((e) => ({
+      id: e.id, name: e.name, parent: e.parent, created: e.created, origin: e.origin, bytes: e.bytes,
+      members: e.members.map((m) => ({
+        clientId: m.clientId, sliverUrn: makeUrn(at.authority, 'sliver', m.vm),
+        ...(e.pauseMs[m.clientId] !== undefined ? { pauseMs: Math.round(e.pauseMs[m.clientId]!) } : {}),
+      })),
+    })),
+  })
+}
+
+export const isWholeSlice = (target: Target): boolean =>
+  target.bySlice || (target.slice !== undefined && target.slivers.length === provisioned(target.slice).length)

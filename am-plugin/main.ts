@@ -1,0 +1,50 @@
+// The aggregate manager: speaks the AM API, reads and changes records, hands work to the worker. It reads hostile XML, so
+// it has no way to the agents.
+import { readFileSync } from 'node:fs'
+import { makeLog } from '../base/log.js'
+import { realRandom as random } from '../base/random.js'
+import { realClock as clock } from '../base/time.js'
+import { makeUrn } from '../base/urn.js'
+import { loadTrust } from '../certs/trust.js'
+import { openOperationQueue, openRedis, type RedisAt } from '../jobs/queues.js'
+import { openSliceStore } from '../slices/redis-slice-store.js'
+import { answer } from './call.js'
+import type { AmParts } from './context.js'
+import { serve } from './server.js'
+
+export interface AmConfig {
+  listen: { host: string; port: number }
+  publicUrl: string
+  authority: string
+  keyFile: string
+  certFile: string
+  trust: string[]
+  redis: RedisAt
+  software: string
+  logLevel?: string
+}
+
+const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AmConfig
+const log = makeLog('am', config.logLevel)
+const redis = openRedis(config.redis)
+const queue = openOperationQueue(redis)
+const parts: AmParts = {
+  store: openSliceStore(redis), queue, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
+  publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software, clock, random, log,
+}
+const trust = loadTrust(config.trust)
+const server = await serve({
+  ...config.listen, key: readFileSync(config.keyFile, 'utf8'), cert: readFileSync(config.certFile, 'utf8'), log,
+  handle: (call) => answer(parts, () => trust, call),
+})
+log.info({ url: server.url }, 'AM is up')
+process.send?.({ ready: true, url: server.url })
+
+process.on('SIGTERM', () => {
+  void (async () => {
+    await server.close()
+    await queue.close()
+    redis.disconnect()
+    process.disconnect?.()
+  })()
+})

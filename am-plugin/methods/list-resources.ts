@@ -1,0 +1,26 @@
+import { Refusal } from '../../base/errors.js'
+import { rfc3339 } from '../../base/time.js'
+import { makeUrn } from '../../base/urn.js'
+import { writeAdvertisement } from '../../rspec/advertisement.js'
+import type { AmCall, AmParts } from '../context.js'
+import { checkRspecVersion, credentialsArgument, flag, maybeCompressed, optionsArgument } from '../options.js'
+import type { Value } from '../xmlrpc/value.js'
+
+/** What the smallest VM needs, with what QEMU takes beside it. */
+const smallestMiB = 128 + 96
+
+/** ListResources(credentials, options): the advertisement. Any valid credential will do. */
+export async function listResources(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
+  const options = optionsArgument(params[1])
+  call.authorize(credentialsArgument(params[0]), 'list-resources')
+  if (options['geni_slice_urn'] !== undefined) throw new Refusal('bad-arguments', 'geni_slice_urn is an option of API v2: use Describe')
+  checkRspecVersion(options, true)
+  const hosts = (await at.store.hosts()).map((h) => ({
+    name: h.host, componentId: makeUrn(at.authority, 'node', h.host), available: h.alive && h.memoryFreeMiB >= smallestMiB, images: h.images,
+  }))
+  const images = [...new Set(hosts.flatMap((h) => h.images))]
+  return maybeCompressed(writeAdvertisement({
+    componentManager: at.urn, authority: at.authority, hosts: hosts.filter((h) => h.available || !flag(options, 'geni_available')),
+    images, defaultImage: images[0] ?? '', generated: rfc3339(at.clock.now()),
+  }), options)
+}

@@ -1,0 +1,113 @@
+// PerformOperationalAction(urns, credentials, action, options). Says at once whether the action may begin and returns the
+// wait state; a job does the work. A wrong state or an unknown action is 13 UNSUPPORTED, as the acceptance suite wants.
+import { Refusal } from '../../base/errors.js'
+import { token } from '../../base/random.js'
+import { snapshotUrnOf } from '../snapshot-names.js'
+import type { Operation, OperationKind } from '../../slices/operation.js'
+import { beginOperation } from '../../slices/slice-lock.js'
+import { provisioned, type SliceRecord } from '../../slices/slice.js'
+import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../slices/sliver.js'
+import type { SnapshotEntry } from '../../snapshots/needs.js'
+import { findTarget, isWholeSlice, mustHaveSlivers, refuseShutDown, sliverStruct, type AmCall, type AmParts, type Target } from '../context.js'
+import { credentialsArgument, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
+import { chooseSnapshot, snapshotStruct } from '../snapshot-names.js'
+import type { Struct, Value } from '../xmlrpc/value.js'
+
+interface Action { kind: OperationKind; state?: OperationalState; text: string }
+
+const actions: Record<string, Action> = {
+  geni_start: { kind: 'start', state: 'geni_configuring', text: 'booting' },
+  geni_stop: { kind: 'stop', state: 'geni_stopping', text: 'stopping' },
+  geni_restart: { kind: 'restart', state: 'geni_configuring', text: 'booting anew' },
+  violin_snapshot: { kind: 'snapshot', state: 'violin_snapshotting', text: 'a snapshot is being taken' },
+  violin_suspend: { kind: 'suspend', state: 'violin_suspending', text: 'being suspended' },
+  violin_resume: { kind: 'resume', state: 'violin_resuming', text: 'being resumed' },
+  violin_rollback: { kind: 'rollback', state: 'violin_rolling_back', text: 'being rolled back' },
+  violin_delete: { kind: 'delete-snapshot', text: 'a snapshot is being deleted' },
+}
+const nameForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+export async function performOperationalAction(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
+  const target = await findTarget(at, urnsArgument(params[0]))
+  const action = textArgument(params[2], 'action')
+  const granted = call.authorize(credentialsArgument(params[1]), action === 'violin_list' ? 'read' : 'change', target.sliceUrn)
+  const options = optionsArgument(params[3])
+  const slice = mustHaveSlivers(target)
+  refuseShutDown(slice)
+  const states = Object.hasOwn(mayBegin, action) ? mayBegin[action]! : undefined
+  if (!states) throw new Refusal('unsupported', `there is no action "${action.slice(0, 60)}" here: there are ${Object.keys(mayBegin).join(', ')}`)
+  if (action.startsWith('violin_') && !isWholeSlice(target)) {
+    throw new Refusal('unsupported', `${action} works on whole slices: give the slice URN, or all ${provisioned(slice).length} of its slivers`)
+  }
+  refuseState(action, states, slice, target.slivers)
+  const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
+  if (action === 'violin_list') return list(target, catalogue)
+  if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
+  return begin(at, call, granted.owner, { action, options, slice, target, catalogue })
+}
+
+interface Asked { action: string; options: Struct; slice: SliceRecord; target: Target; catalogue: SnapshotEntry[] }
+
+async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Promise<Value> {
+  const { action, slice } = asked
+  const { kind, state, text } = actions[action]!
+  const { params, extra } = parametersOf(at, asked)
+  const chosen = new Set(chosenFor(asked).map((s) => s.id))
+  const { slice: after, operation } = await beginOperation(at, slice.urn, {
+    kind, who, why: action, callId: call.callId, params: { slivers: [...chosen], ...params },
+  }, (record) => {
+    refuseState(action, mayBegin[action]!, record, record.slivers.filter((s) => chosen.has(s.id))) // it may have changed since we looked
+    for (const sliver of record.slivers.filter((s) => chosen.has(s.id))) {
+      if (state) sliver.operational = state
+      sliver.resourceStatus = text
+    }
+  })
+  await at.queue.add(operation)
+  return after.slivers.filter((s) => asked.target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, extra))
+}
+
+/** geni_start passes over what is running already. */
+function chosenFor({ action, target }: Asked): Sliver[] {
+  return action === 'geni_start' ? target.slivers.filter((s) => s.operational === 'geni_notready') : target.slivers
+}
+
+function parametersOf(at: AmParts, { action, options, slice, catalogue }: Asked): { params: Operation['params']; extra: Struct } {
+  if (action === 'violin_snapshot' || action === 'violin_suspend') {
+    const name = textOption(options, 'violin_name')
+    if (name !== undefined && !nameForm.test(name)) {
+      throw new Refusal('bad-arguments', `violin_name "${name.slice(0, 80)}" must be up to 64 letters, digits, dots, hyphens and underscores`)
+    }
+    if (name !== undefined && catalogue.some((e) => e.name === name)) throw new Refusal('exists', `the slice has a snapshot named ${name} already`)
+    const id = `s-${token(at.random, 6)}`
+    return { params: { snapshot: id, ...(name !== undefined ? { name } : {}) }, extra: { violin_snapshot: snapshotUrnOf(at.authority, id) } }
+  }
+  if (action === 'violin_resume') {
+    const suspended = catalogue.find((e) => e.id === slice.head)
+    if (!suspended) throw new Refusal('not-found', 'the snapshot that the slice was suspended with is gone: violin_rollback to another one')
+    return { params: { snapshot: suspended.id }, extra: { violin_snapshot: suspended.urn } }
+  }
+  if (action === 'violin_rollback' || action === 'violin_delete') {
+    const wanted = textOption(options, 'violin_snapshot')
+    if (wanted === undefined && action === 'violin_delete') throw new Refusal('bad-arguments', 'violin_delete needs the option violin_snapshot: an id, URN or name as violin_list shows them')
+    const entry = chooseSnapshot(catalogue, wanted)
+    if (action === 'violin_delete' && entry.id === slice.head && slice.slivers.some((s) => s.operational === 'violin_suspended')) {
+      throw new Refusal('refused', `snapshot ${entry.id} holds the suspended slice: resume it first`)
+    }
+    return { params: { snapshot: entry.id }, extra: { violin_snapshot: entry.urn } }
+  }
+  return { params: {}, extra: {} }
+}
+
+function refuseState(action: string, states: OperationalState[], slice: SliceRecord, slivers: Sliver[]): void {
+  const wrong = slivers.find((s) => s.allocation !== 'geni_provisioned' || !states.includes(s.operational))
+  if (!wrong) return
+  if (slice.operation && !slice.operation.byPolicy && isWaiting(wrong.operational) && action.startsWith('violin_')) {
+    throw new Refusal('busy', `the slice is busy with ${slice.operation.kind} since ${slice.operation.since}: try again in a few seconds`)
+  }
+  throw new Refusal('unsupported', `${action} is not possible: ${wrong.clientId} is ${wrong.operational}, it must be ${states.slice(0, 4).join(' or ')}`)
+}
+
+/** The first sliver carries the list, so that it is sent once. */
+function list(target: Target, catalogue: SnapshotEntry[]): Value {
+  return target.slivers.map((s, i) => sliverStruct(s, i === 0 ? { violin_snapshots: catalogue.map((e) => snapshotStruct(e)) } : {}))
+}

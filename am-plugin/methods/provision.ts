@@ -1,0 +1,39 @@
+// Provision(urns, credentials, options): slivers that are allocated become VMs (disks and configuration; not running).
+import { Refusal } from '../../base/errors.js'
+import { rfc3339 } from '../../base/time.js'
+import { grantedExpiry } from '../../slices/lease.js'
+import { beginOperation } from '../../slices/slice-lock.js'
+import type { Sliver } from '../../slices/sliver.js'
+import { findTarget, manifestOf, mustHaveSlivers, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
+import { checkRspecVersion, credentialsArgument, optionsArgument, timeOption, urnsArgument, usersOption } from '../options.js'
+import type { Value } from '../xmlrpc/value.js'
+
+export async function provision(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
+  const target = await findTarget(at, urnsArgument(params[0]))
+  const granted = call.authorize(credentialsArgument(params[1]), 'change', target.sliceUrn)
+  const options = optionsArgument(params[2])
+  checkRspecVersion(options, false)
+  const logins = usersOption(options)
+  const slice = mustHaveSlivers(target)
+  refuseShutDown(slice)
+  const wanted = target.slivers.filter((s) => s.allocation === 'geni_allocated')
+  if (wanted.length === 0) throw new Refusal('not-found', `slice ${slice.urn} has no slivers that wait for Provision`)
+  const stranger = target.bySlice ? undefined : target.slivers.find((s) => s.allocation !== 'geni_allocated')
+  if (stranger) throw new Refusal('unsupported', `sliver ${stranger.urn} is provisioned already`)
+  const expires = grantedExpiry(
+    { now: at.clock.now(), credentialExpires: granted.expires, allocation: 'geni_provisioned' }, timeOption(options, 'geni_end_time'),
+  )
+  const ids = wanted.map((s) => s.id)
+  const { slice: after, operation } = await beginOperation(at, slice.urn, {
+    kind: 'provision', who: granted.owner, why: 'Provision', callId: call.callId, params: { slivers: ids },
+  }, (record) => {
+    for (const sliver of record.slivers.filter((s) => ids.includes(s.id))) {
+      Object.assign(sliver, {
+        allocation: 'geni_provisioned', operational: 'geni_notready', expires: rfc3339(expires), logins, resourceStatus: 'being provisioned',
+      } satisfies Partial<Sliver>)
+    }
+  })
+  await at.queue.add(operation)
+  const done = after.slivers.filter((s) => ids.includes(s.id))
+  return { geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: done.map((s) => sliverStruct(s)) }
+}

@@ -1,0 +1,35 @@
+// Renew(urns, credentials, expiration_time, options): moves the end of leases, never past the credential.
+import { Refusal } from '../../base/errors.js'
+import { rfc3339 } from '../../base/time.js'
+import { latestExpiry } from '../../slices/lease.js'
+import { findTarget, mustHaveSlivers, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
+import { credentialsArgument, flag, optionsArgument, textArgument, timeArgument, urnsArgument } from '../options.js'
+import type { Value } from '../xmlrpc/value.js'
+
+export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
+  const target = await findTarget(at, urnsArgument(params[0]))
+  const granted = call.authorize(credentialsArgument(params[1]), 'change', target.sliceUrn)
+  const wanted = timeArgument(textArgument(params[2], 'expiration_time'), 'expiration_time')
+  const options = optionsArgument(params[3])
+  const slice = mustHaveSlivers(target)
+  refuseShutDown(slice)
+  const now = at.clock.now()
+  if (wanted <= now) throw new Refusal('bad-arguments', `expiration_time ${rfc3339(wanted)} is in the past`)
+  const clip = flag(options, 'geni_extend_alap')
+  const bestEffort = flag(options, 'geni_best_effort')
+  const errors = new Map<string, string>()
+  const granting = new Map<string, string>()
+  for (const sliver of target.slivers) {
+    const latest = latestExpiry({ now, credentialExpires: granted.expires, allocation: sliver.allocation === 'geni_allocated' ? 'geni_allocated' : 'geni_provisioned' })
+    if (wanted > latest && !clip) {
+      const why = `sliver ${sliver.urn} cannot be renewed to ${rfc3339(wanted)}: ${rfc3339(latest)} is the latest that your credential and this aggregate allow`
+      if (!bestEffort) throw new Refusal('refused', why)
+      errors.set(sliver.id, why)
+    } else granting.set(sliver.id, rfc3339(Math.min(wanted, latest)))
+  }
+  const after = await at.store.update(slice.urn, (record) => {
+    for (const sliver of record.slivers) sliver.expires = granting.get(sliver.id) ?? sliver.expires
+    return record
+  })
+  return after.slivers.filter((s) => target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, { geni_error: errors.get(s.id) ?? s.error }))
+}

@@ -1,0 +1,28 @@
+// Snapshots as clients name and see them.
+import { Refusal } from '../base/errors.js'
+import { makeUrn, sameUrn } from '../base/urn.js'
+import type { SnapshotEntry } from '../snapshots/needs.js'
+import type { Struct } from './xmlrpc/value.js'
+
+export const snapshotUrnOf = (authority: string, id: string): string => makeUrn(authority, 'snapshot', id)
+
+/** By id, URN or name; without a wish the latest. Refuses with what there is. */
+export function chooseSnapshot(catalogue: SnapshotEntry[], wanted: string | undefined): SnapshotEntry {
+  const latest = catalogue.at(-1)
+  if (!latest) throw new Refusal('not-found', 'the slice has no snapshot yet: take one with violin_snapshot')
+  if (wanted === undefined) return latest
+  const found = catalogue.find((e) => e.id === wanted || e.name === wanted || sameUrn(e.urn, wanted))
+  if (found) return found
+  const known = catalogue.slice(-10).map((e) => (e.name === '' ? e.id : `${e.name} (${e.id})`)).join(', ')
+  throw new Refusal('not-found', `the slice has no snapshot "${wanted.slice(0, 120)}": it has ${known}`)
+}
+
+/** Strings and ints only: XML-RPC clients of the field take nothing else. */
+export function snapshotStruct(e: SnapshotEntry): Struct {
+  return {
+    id: e.id, urn: e.urn, name: e.name, origin: e.origin, kind: e.kind, mode: e.mode, created: e.created, parent: e.parent,
+    bytes: String(e.bytes), pause_ms: Object.fromEntries(Object.entries(e.pauseMs).map(([vm, ms]) => [vm, String(ms)])),
+    skew_ms: String(e.skewMs), longest_hold_ms: String(e.longestHoldMs), frames_held: e.framesHeld, frames_recorded: e.framesRecorded,
+    frames_put_back: e.framesPutBack, committed_ms: Math.round(e.committedMs),
+  }
+}
