@@ -5,7 +5,8 @@
 #   images/build.sh OUTDIR
 # Makes OUTDIR/{vmlinuz,initrd,image.json}; does nothing when they were made from the same inputs.
 set -euo pipefail
-out=${1:?usage: images/build.sh OUTDIR}
+mkdir -p "${1:?usage: images/build.sh OUTDIR}"
+out=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 say() { echo "image: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -19,7 +20,6 @@ for tool in gcc cpio dpkg-deb apt-get gzip; do
   command -v "$tool" >/dev/null || die "$tool is missing: apt-get install $(tr '\n' ' ' <"$here/packages.txt")"
 done
 
-mkdir -p "$out"
 work=$(mktemp -d "$out/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/debs" "$work/root" "$work/initrd"
