@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 say() { echo "image: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-inputs=$(cat "$here"/build.sh "$here"/init "$here"/bank.c "$here"/packages.txt | sha256sum | cut -d' ' -f1)
+inputs=$(cat "$here"/* | sha256sum | cut -d' ' -f1)
 if [ -f "$out/image.json" ] && grep -q "\"inputs\": \"$inputs\"" "$out/image.json"; then
   exit 0
 fi

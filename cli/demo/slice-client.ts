@@ -2,7 +2,8 @@
 import { Failure } from '../../base/errors.js'
 import { until, type Clock } from '../../base/time.js'
 import type { Value } from '../../am-plugin/xmlrpc/value.js'
-import { withXml, allElementsOf, attribute } from '../../rspec/xml.js'
+import { rspecNs } from '../../rspec/names.js'
+import { attribute, childrenOf, withXml } from '../../rspec/xml.js'
 import type { AmClient } from '../am-client.js'
 
 export interface SliverStatus { urn: string; allocation: string; operational: string; error: string; resourceStatus: string }
@@ -85,8 +86,8 @@ export class SliceClient {
 export function loginsOf(manifest: string): NodeLogin[] {
   return withXml(manifest, 'the manifest', (root) => {
     const logins: NodeLogin[] = []
-    for (const node of allElementsOf(root).filter((e) => e.name === 'node')) {
-      const login = allElementsOf(node).find((e) => e.name === 'login')
+    for (const node of childrenOf(root, rspecNs, 'node')) {
+      const login = childrenOf(node, rspecNs, 'services').flatMap((services) => childrenOf(services, rspecNs, 'login'))[0]
       if (!login) continue
       logins.push({
         clientId: attribute(node, 'client_id') ?? '', sliver: attribute(node, 'sliver_id') ?? '', host: attribute(login, 'hostname') ?? '',
