@@ -21,13 +21,18 @@ export function urnsArgument(value: Value | undefined): string[] {
   return list
 }
 
+/** A string, or a number as one: old tools send versions as integers. Anything else is nothing. */
+function plain(value: Value | undefined): string {
+  return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
+}
+
 /** v3 credentials are structs; plain strings (v2 habit) are taken as geni_sfa. */
 export function credentialsArgument(value: Value | undefined): WireCredential[] {
   if (!Array.isArray(value)) throw new Refusal('bad-arguments', 'credentials must be an array')
   return value.map((entry) => {
     if (typeof entry === 'string') return { type: 'geni_sfa', version: '3', value: entry }
     if (!isStruct(entry)) throw new Refusal('bad-arguments', 'a credential must be a struct {geni_type, geni_version, geni_value}')
-    return { type: String(entry['geni_type'] ?? ''), version: String(entry['geni_version'] ?? ''), value: String(entry['geni_value'] ?? '') }
+    return { type: plain(entry['geni_type']), version: plain(entry['geni_version']), value: plain(entry['geni_value']) }
   })
 }
 
@@ -60,8 +65,9 @@ export function checkRspecVersion(options: Struct, required: boolean): void {
     return
   }
   if (!isStruct(wanted)) throw new Refusal('bad-arguments', 'option geni_rspec_version must be a struct {type, version}')
-  if (String(wanted['type']).toLowerCase() !== 'geni' || String(wanted['version']) !== '3') {
-    throw new Refusal('bad-version', `RSpecs of type ${String(wanted['type'])} version ${String(wanted['version'])} are not spoken here: GENI 3 is`)
+  const [type, version] = [plain(wanted['type']), plain(wanted['version'])]
+  if (type.toLowerCase() !== 'geni' || version !== '3') {
+    throw new Refusal('bad-version', `RSpecs of type ${type.slice(0, 60)} version ${version.slice(0, 60)} are not spoken here: GENI 3 is`)
   }
 }
 
@@ -88,11 +94,11 @@ export function usersOption(options: Struct): Login[] {
   if (!Array.isArray(users)) throw new Refusal('bad-arguments', 'option geni_users must be an array of structs {urn, keys}')
   const taken = new Set<string>(['root'])
   return users.map((user) => {
-    const urn = isStruct(user) ? String(user['urn'] ?? '') : ''
+    const urn = isStruct(user) ? plain(user['urn']) : ''
     const parsed = parseUrn(urn)
     if (!isStruct(user) || !parsed) throw new Refusal('bad-arguments', `geni_users: "${urn.slice(0, 200)}" is not the URN of a user`)
     const given = user['keys'] ?? []
-    const keys = (Array.isArray(given) ? given : [given]).map((k) => String(k).trim()).filter((k) => k !== '')
+    const keys = (Array.isArray(given) ? given : [given]).map((k) => plain(k).trim()).filter((k) => k !== '')
     const bad = keys.find((k) => !keyForm.test(k) || k.includes('\n'))
     if (bad !== undefined) throw new Refusal('bad-arguments', `geni_users: "${bad.slice(0, 40)}..." of ${urn} is not an SSH public key`)
     let name = parsed.name.toLowerCase().replace(/[^a-z0-9_-]/g, '').slice(0, 28)

@@ -23,6 +23,6 @@ export function snapshotStruct(e: SnapshotEntry): Struct {
     id: e.id, urn: e.urn, name: e.name, origin: e.origin, kind: e.kind, mode: e.mode, created: e.created, parent: e.parent,
     bytes: String(e.bytes), pause_ms: Object.fromEntries(Object.entries(e.pauseMs).map(([vm, ms]) => [vm, String(ms)])),
     skew_ms: String(e.skewMs), longest_hold_ms: String(e.longestHoldMs), frames_held: e.framesHeld, frames_recorded: e.framesRecorded,
-    frames_put_back: e.framesPutBack, committed_ms: Math.round(e.committedMs),
+    frames_put_back: e.framesPutBack, frames_dropped: { ...e.framesDropped }, committed_ms: Math.round(e.committedMs),
   }
 }

@@ -30,7 +30,7 @@ export class Failure extends Error {
 export function explain(error: unknown): string {
   const parts: string[] = []
   for (let e: unknown = error, depth = 0; e !== undefined && depth < 10; depth++) {
-    parts.push(e instanceof Error ? e.message : String(e))
+    parts.push(e instanceof Error ? e.message : typeof e === 'string' ? e : JSON.stringify(e))
     e = e instanceof Error ? e.cause : undefined
   }
   return parts.join(': ')

@@ -1,3 +1,4 @@
+// Logging: JSON lines on stderr, one logger a process, so that one call id can be followed through all of them.
 import { pino, type Logger } from 'pino'
 
 export type Log = Logger

@@ -1,3 +1,4 @@
+// The only dice in the house, so that a simulation can load them.
 import { randomBytes } from 'node:crypto'
 
 export interface Random {

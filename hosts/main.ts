@@ -46,7 +46,7 @@ const layers = new Layers(join(config.folder, 'layers'))
 await marks.open()
 await layers.open()
 
-let server: RpcServer | undefined
+const served: { by?: RpcServer } = {}
 const switchLink: SwitchLink = new SwitchLink({
   path: config.switchSocket, clock, log,
   onForwarded: (cut) => participants.forwarded(cut),
@@ -55,7 +55,7 @@ const switchLink: SwitchLink = new SwitchLink({
 const registry: VmRegistry = new VmRegistry({
   folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
   images: new Map([[image.name, image]]), clock, log,
-  onChange: (report) => server?.notify('vmChanged', report),
+  onChange: (report) => served.by?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
 })
 const parts = { host: config.host, store: config.store, registry, layers, switchLink, qemuVersion, clock, log }
@@ -71,7 +71,8 @@ await registry.reconnect()
 
 const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, layers, marks }
 await collectLayers(agent)
-server = await serveRpc(config.socket, agentHandlers(agent), log)
+const server = await serveRpc(config.socket, agentHandlers(agent), log)
+served.by = server
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
 process.send?.({ ready: true, accelerator })
 

@@ -42,12 +42,12 @@ export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Op
     })
     const frames = went.firstFrameMs === undefined ? '' : `, first frames after ${went.firstFrameMs} ms`
     const text = `${operation.kind === 'resume' ? 'resumed from' : 'rolled back to'} snapshot ${wanted}: running again after ${went.runningMs} ms${frames}`
-    await endOperation(at, operation, { state: 'done', result: { snapshot: wanted, runningMs: went.runningMs, firstFrameMs: went.firstFrameMs ?? 0 } }, (record) => {
+    const result = { snapshot: wanted, runningMs: went.runningMs, firstFrameMs: went.firstFrameMs ?? 0 }
+    await endOperation(at, operation, { state: 'done', result }, (record) => {
       record.run = went.run
       record.epoch = went.epoch
       record.head = wanted
-      leave(record, 'geni_ready', text)
-      for (const sliver of provisioned(record)) sliver.error = ''
+      for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_ready', error: '', resourceStatus: text })
     })
   } catch (error) {
     await failRestore(at, slice, operation, explain(error))
@@ -131,7 +131,7 @@ async function keepNewest(at: JobParts, slice: SliceRecord): Promise<void> {
 
 function leave(record: SliceRecord, state: OperationalState, text: string): void {
   for (const sliver of provisioned(record)) {
-    if (sliver.operational !== 'geni_failed' || state !== 'geni_ready' || text.startsWith('rolled back') || text.startsWith('resumed')) sliver.operational = state
+    if (sliver.operational !== 'geni_failed') sliver.operational = state // it may have died in the meantime
     sliver.resourceStatus = text
   }
 }

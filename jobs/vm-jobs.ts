@@ -13,7 +13,9 @@ const chosen = (slice: SliceRecord, operation: Operation): Sliver[] =>
   slice.slivers.filter((s) => operation.params.slivers?.includes(s.id) ?? true)
 
 /** Does something to each chosen sliver at once; slivers where it failed become geni_failed with the reason. */
-async function onEach(at: JobParts, slice: SliceRecord, operation: Operation, verb: string, act: (sliver: Sliver) => Promise<void>, then: (sliver: Sliver) => void): Promise<void> {
+async function onEach(
+  at: JobParts, slice: SliceRecord, operation: Operation, verb: string, act: (sliver: Sliver) => Promise<void>, then: (sliver: Sliver) => void,
+): Promise<void> {
   const slivers = chosen(slice, operation)
   const wrong = new Map<string, string>()
   await Promise.all(slivers.map(async (sliver) => {

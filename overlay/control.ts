@@ -1,5 +1,4 @@
 // What an agent asks of the switch on its host, as types. Every ask about a cut names slice, run, k and op.
-import type { LoggedFrame } from './channel-log.js'
 import type { Base, DeviceWitness, PortLatch } from './slice-net.js'
 import type { Rule } from './port.js'
 import type { Tally } from './tally.js'
@@ -66,5 +65,3 @@ export interface SwitchTells {
   /** The bound on holding was reached: the switch has gone forward by itself and the cut is void. */
   forwarded: CutRef & { why: string }
 }
-
-export type { LoggedFrame }

@@ -26,7 +26,9 @@ export function readNode(node: XmlElement, options: NodeOptions, maxInterfaces: 
   if (!hostName.test(clientId)) throw refuse(node, 'has a client_id that cannot be a host name (letters, digits, . _ -, at most 63)')
   checkChildren(node, ['sliver_type', 'services', 'interface', 'hardware_type', 'location', 'host'], ['relation'])
   const exclusive = attribute(node, 'exclusive')?.trim()
-  if (exclusive === 'true' || exclusive === '1') throw refuse(node, 'asks for exclusive="true"; only virtual machines on shared hosts are offered', 'unsupported')
+  if (exclusive === 'true' || exclusive === '1') {
+    throw refuse(node, 'asks for exclusive="true"; only virtual machines on shared hosts are offered', 'unsupported')
+  }
   for (const hardware of childrenOf(node, rspecNs, 'hardware_type')) {
     if (attribute(hardware, 'name') !== 'pcvm') throw refuse(node, 'asks for a hardware_type other than "pcvm"', 'unsupported')
   }

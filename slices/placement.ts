@@ -12,11 +12,14 @@ export function placeVms({ nodes, hosts }: { nodes: Node[]; hosts: HostRecord[] 
   const hostOf = new Map<string, string>()
   for (const node of nodes) {
     const wanted = node.componentId?.split('+').at(-1)
-    if (wanted !== undefined && !free.has(wanted)) return { placed: false, why: `node ${node.clientId} asks for ${node.componentId!}, which is not a host of this aggregate` }
+    if (wanted !== undefined && !free.has(wanted)) {
+      return { placed: false, why: `node ${node.clientId} asks for ${node.componentId!}, which is not a host of this aggregate` }
+    }
     const [host, room] = [...free].filter(([name]) => wanted === undefined || name === wanted).sort(([, a], [, b]) => b - a)[0] ?? []
     const need = node.memoryMiB + overheadMiB
     if (host === undefined || room! < need) {
-      return { placed: false, why: `node ${node.clientId} needs ${need} MiB of memory, ${host === undefined ? 'no host is up' : `${host} has ${Math.max(0, room!)} MiB left`}: ask for fewer or smaller nodes` }
+      const left = host === undefined ? 'no host is up' : `${host} has ${Math.max(0, room!)} MiB left`
+      return { placed: false, why: `node ${node.clientId} needs ${need} MiB of memory, ${left}: ask for fewer or smaller nodes` }
     }
     free.set(host, room! - need)
     hostOf.set(node.clientId, host)

@@ -26,7 +26,20 @@ export function entryOf(inventory: Inventory): SnapshotEntry {
     longestHoldMs: round(Math.max(0, ...logs.map((l) => l.longestHoldMs))),
     framesRecorded: logs.reduce((sum, l) => sum + l.frames, 0),
     framesPutBack: vms.reduce((sum, v) => sum + v.cut.latches.reduce((n, l) => n + l.putBack, 0), 0),
+    framesDropped: droppedFrames(inventory),
     bytes: memory + frozen + inventory.hosts.reduce((sum, h) => sum + h.channels.bytes, 0),
     committedMs: inventory.committedMs,
   }
+}
+
+/** What the switches dropped of epoch k, by channel: `drop` mode shows with it what holding is for. */
+function droppedFrames(inventory: Inventory): Record<string, number> {
+  const nameOf = new Map(inventory.members.flatMap((m) => m.ports.map((port) => [port, m.clientId])))
+  const dropped: Record<string, number> = {}
+  for (const drop of inventory.hosts.flatMap((h) => h.log.drops)) {
+    if (drop.kind !== 'orphan' || drop.epoch !== inventory.k) continue
+    const channel = `${nameOf.get(drop.from) ?? '?'} -> ${nameOf.get(drop.to) ?? '?'}`
+    dropped[channel] = (dropped[channel] ?? 0) + drop.tally.n
+  }
+  return dropped
 }

@@ -57,7 +57,9 @@ export class ImageStore {
     const decided = await this.outcome(slice, id)
     if (decided?.outcome !== 'commit') throw new Refusal('not-found', `there is no snapshot ${id}`)
     const bytes = await readFile(join(folder, 'inventory.json'))
-    if (createHash('sha256').update(bytes).digest('hex') !== decided.inventory) throw new Failure('damaged', `the inventory of ${id} is not the one it was committed with`)
+    if (createHash('sha256').update(bytes).digest('hex') !== decided.inventory) {
+      throw new Failure('damaged', `the inventory of ${id} is not the one it was committed with`)
+    }
     const signature = Buffer.from(await readFile(join(folder, 'inventory.sig'), 'utf8'), 'base64')
     if (!verify('sha256', bytes, publicKey, signature)) throw new Failure('damaged', `the inventory of ${id} is not signed by this aggregate`)
     const inventory = JSON.parse(bytes.toString('utf8')) as Inventory

@@ -51,6 +51,8 @@ export interface SnapshotEntry {
   longestHoldMs: number
   framesRecorded: number
   framesPutBack: number
+  /** Only in `drop` mode: frames of the new epoch that were dropped, per `a -> b` of client_ids. */
+  framesDropped: Record<string, number>
   bytes: number
   /** From the begin of the operation to the outcome. */
   committedMs: number

@@ -56,7 +56,9 @@ export function stepParticipant(state: ParticipantState, event: ParticipantEvent
     case 'ask': return asks(state, event.ask)
     case 'done': return done(state, event.work, event.report)
     case 'failed': return failed(state, event.work, event.why)
-    case 'expired': return event.phase === state.phase && mayVoid(state) ? voided(state, `nothing was heard from the coordinator while ${state.phase}`) : [state, []]
+    case 'expired':
+      if (event.phase !== state.phase || !mayVoid(state)) return [state, []]
+      return voided(state, `nothing was heard from the coordinator while ${state.phase}`)
     case 'forwarded': return mayVoid(state) ? voided(state, event.why) : [state, []]
     case 'restarted': return restarted(state)
     default: return unreachable(event)

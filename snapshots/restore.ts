@@ -46,7 +46,7 @@ export async function restoreSnapshot(request: RestoreRequest, at: RestoreParts)
   const runningMs = Math.max(...went.map((w) => w.runningAt)) - begun
   return {
     run, epoch, runningMs: Math.round(runningMs),
-    ...(frames.every((f) => f !== undefined) ? { firstFrameMs: Math.round(runningMs + Math.max(...frames as number[])) } : {}),
+    ...(frames.every((f) => f !== undefined) ? { firstFrameMs: Math.round(runningMs + Math.max(...frames.map((f) => f ?? 0))) } : {}),
   }
 }
 
@@ -63,7 +63,8 @@ function refuseOtherMembers(inventory: Inventory, request: RestoreRequest): void
   const now = request.members.map((m) => m.vm).sort()
   if (then.join() === now.join()) return
   const names = (vms: string[], of: { vm: string; clientId: string }[]) => vms.map((vm) => of.find((m) => m.vm === vm)?.clientId ?? vm).join(', ')
-  throw new Refusal('unsupported', `the slice has changed since snapshot ${inventory.id}: it held ${names(then, inventory.members)}, today it is ${names(now, request.members)}`)
+  const [held, today] = [names(then, inventory.members), names(now, request.members)]
+  throw new Refusal('unsupported', `the slice has changed since snapshot ${inventory.id}: it held ${held}, today it is ${today}`)
 }
 
 function orderOf(request: RestoreRequest, share: HostShare, run: string, epoch: number): RestoreOrder {

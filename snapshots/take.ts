@@ -39,7 +39,8 @@ export async function takeSnapshot(request: SnapshotRequest, at: TakeParts): Pro
   const free = await at.store.freeBytes()
   const before = await maximaOf(request, at)
   if (free < limits.freeFloorBytes) {
-    return { committed: false, reason: `only ${free} bytes are free where snapshots are kept: free some space or remove snapshots`, run: before.run, epoch: before.k }
+    const reason = `only ${free} bytes are free where snapshots are kept: free some space or remove snapshots`
+    return { committed: false, reason, run: before.run, epoch: before.k }
   }
   let last: CutResult | undefined
   for (let attempt = 1; attempt <= drainAttempts; attempt++) {
@@ -91,7 +92,8 @@ class Cut {
       journal: (state) => at.journal.save(request.op, { ...state, reports: undefined }),
       perform: (effect, emit) => this.perform(effect, emit, () => machine.state),
       onStep: (from, to) => {
-        if (from.phase !== to.phase) at.log.info({ slice: request.slice.urn, op: request.op, k, why: to.why === '' ? undefined : to.why }, `snapshot ${from.phase} -> ${to.phase}`)
+        if (from.phase === to.phase) return
+        at.log.info({ slice: request.slice.urn, op: request.op, k, why: to.why === '' ? undefined : to.why }, `snapshot ${from.phase} -> ${to.phase}`)
       },
     }, newCoordinator(request.op, k, this.hosts), [{ type: 'begin' }])
     const giveWay = () => machine.emit({ type: 'preempted', why: String(at.preempted?.reason ?? 'another operation came first') })

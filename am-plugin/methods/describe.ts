@@ -1,3 +1,4 @@
+// Describe: what a slice or some of its slivers are, as a manifest with the states beside it.
 import { findTarget, manifestOf, sliverStruct, type AmCall, type AmParts } from '../context.js'
 import { checkRspecVersion, credentialsArgument, maybeCompressed, optionsArgument, urnsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'

@@ -1,3 +1,4 @@
+// ListResources: what this aggregate has to offer, as an advertisement.
 import { Refusal } from '../../base/errors.js'
 import { rfc3339 } from '../../base/time.js'
 import { makeUrn } from '../../base/urn.js'

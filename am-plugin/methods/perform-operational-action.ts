@@ -88,7 +88,9 @@ function parametersOf(at: AmParts, { action, options, slice, catalogue }: Asked)
   }
   if (action === 'violin_rollback' || action === 'violin_delete') {
     const wanted = textOption(options, 'violin_snapshot')
-    if (wanted === undefined && action === 'violin_delete') throw new Refusal('bad-arguments', 'violin_delete needs the option violin_snapshot: an id, URN or name as violin_list shows them')
+    if (wanted === undefined && action === 'violin_delete') {
+      throw new Refusal('bad-arguments', 'violin_delete needs the option violin_snapshot: an id, URN or name as violin_list shows them')
+    }
     const entry = chooseSnapshot(catalogue, wanted)
     if (action === 'violin_delete' && entry.id === slice.head && slice.slivers.some((s) => s.operational === 'violin_suspended')) {
       throw new Refusal('refused', `snapshot ${entry.id} holds the suspended slice: resume it first`)

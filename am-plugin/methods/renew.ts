@@ -20,7 +20,8 @@ export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise
   const errors = new Map<string, string>()
   const granting = new Map<string, string>()
   for (const sliver of target.slivers) {
-    const latest = latestExpiry({ now, credentialExpires: granted.expires, allocation: sliver.allocation === 'geni_allocated' ? 'geni_allocated' : 'geni_provisioned' })
+    const allocation = sliver.allocation === 'geni_allocated' ? 'geni_allocated' : 'geni_provisioned'
+    const latest = latestExpiry({ now, credentialExpires: granted.expires, allocation })
     if (wanted > latest && !clip) {
       const why = `sliver ${sliver.urn} cannot be renewed to ${rfc3339(wanted)}: ${rfc3339(latest)} is the latest that your credential and this aggregate allow`
       if (!bestEffort) throw new Refusal('refused', why)

@@ -1,3 +1,4 @@
+// Status: how the slivers are, and in words what is going on.
 import { findTarget, mustHaveSlivers, sliverStruct, type AmCall, type AmParts } from '../context.js'
 import { credentialsArgument, optionsArgument, urnsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'

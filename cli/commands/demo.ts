@@ -81,7 +81,8 @@ async function prepare(at: Surroundings, state: string, url: string, flags: Demo
   const federation = await openFederation(folder)
   const user = await issueUser(folder, 'alice', tools)
   const slice = await issueSlice(folder, 'alice', 'demo', { ...tools, lifeMs: sliceLifeMs })
-  const am = makeAmClient({ url, key: readFileSync(user.key, 'utf8'), cert: readFileSync(user.certificate, 'utf8'), ca: readFileSync(federation.trust, 'utf8') })
+  const pem = (file: string) => readFileSync(file, 'utf8')
+  const am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(federation.trust) })
   const keys = ssh2.utils.generateKeyPairSync('ed25519')
   return new Demo({
     slice: new SliceClient(am, slice.urn, readFileSync(slice.credential, 'utf8'), clock),

@@ -29,7 +29,8 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--snapshot-mode <mode>', 'how snapshots are taken (default: live where this machine can, else stop)').choices(snapshotModes))
     .option('--redis <url>', 'a Redis of your own (7 or later, or Valkey) in place of a private one')
     .option('--authority <name>', 'our part of the name space', 'violin.localhost')
-    .addOption(new Option('--accelerator <name>', 'how VMs run; auto boots a guest on KVM to see whether it works').choices(['auto', 'kvm', 'tcg']).default('auto'))
+    .addOption(new Option('--accelerator <name>', 'how VMs run; auto boots a guest on KVM to see whether it works')
+      .choices(['auto', 'kvm', 'tcg']).default('auto'))
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
     .action(async (flags: UpFlags) => {
       const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)

@@ -128,8 +128,8 @@ export class Demo {
     process.kill(pid, 'SIGKILL')
     const status = await until(this.at.clock, 30_000, 100, async () =>
       (await this.at.slice.status()).find((s) => s.urn.endsWith(victim) && s.operational === 'geni_failed'))
-    if (!status) return this.fail(`${victim} was killed, and Status does not say so`)
-    this.say(`killed the QEMU of ${this.logins[0]!.clientId} (kill -9 ${pid}): Status says ${status.operational}, ${status.error}`)
+    if (!status) this.fail(`${victim} was killed, and Status does not say so`)
+    else this.say(`killed the QEMU of ${this.logins[0]!.clientId} (kill -9 ${pid}): Status says ${status.operational}, ${status.error}`)
   }
 
   /** An action that restores, and its figures from the sliver states' text. */

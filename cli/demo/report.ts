@@ -11,6 +11,8 @@ export interface SnapshotReport {
   longestHoldMs: number
   framesRecorded: number
   framesPutBack: number
+  /** Only in `drop` mode, per channel. */
+  framesDropped: Record<string, number>
   bytes: number
   committedMs: number
 }
@@ -34,7 +36,9 @@ export function snapshotReport(snapshot: Struct): SnapshotReport {
     id: text(snapshot, 'id'), origin: text(snapshot, 'origin'),
     pauseMs: Object.fromEntries(Object.entries(snapshot['pause_ms'] as Struct).map(([vm, ms]) => [vm, Number(ms)])),
     skewMs: number('skew_ms'), framesHeld: number('frames_held'), longestHoldMs: number('longest_hold_ms'),
-    framesRecorded: number('frames_recorded'), framesPutBack: number('frames_put_back'), bytes: number('bytes'), committedMs: number('committed_ms'),
+    framesRecorded: number('frames_recorded'), framesPutBack: number('frames_put_back'),
+    framesDropped: Object.fromEntries(Object.entries((snapshot['frames_dropped'] ?? {}) as Struct).map(([c, n]) => [c, Number(n)])),
+    bytes: number('bytes'), committedMs: number('committed_ms'),
   }
 }
 
@@ -46,7 +50,8 @@ export function addSums(a: CheckSums, b: CheckSums): CheckSums {
 
 export function snapshotLine(s: SnapshotReport): string {
   const pauses = Object.entries(s.pauseMs).map(([vm, ms]) => `${vm} ${ms.toFixed(1)}`).join(', ')
+  const dropped = Object.entries(s.framesDropped).map(([channel, frames]) => `${channel} ${frames}`).join(', ')
   return `snapshot ${s.id} (${s.origin}): pause ms ${pauses}; skew ${s.skewMs.toFixed(1)} ms; frames held ${s.framesHeld} ` +
-    `(longest ${s.longestHoldMs.toFixed(1)} ms), recorded ${s.framesRecorded}, put back ${s.framesPutBack}; ` +
+    `(longest ${s.longestHoldMs.toFixed(1)} ms), recorded ${s.framesRecorded}, put back ${s.framesPutBack}${dropped === '' ? '' : `, dropped ${dropped}`}; ` +
     `${(s.bytes / 1048576).toFixed(0)} MiB, committed after ${(s.committedMs / 1000).toFixed(1)} s`
 }

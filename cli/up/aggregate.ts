@@ -81,10 +81,13 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
 }
 
 async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void> {
-  if (!existsSync(join(options.imageFolder, 'image.json'))) throw new Refusal('not-found', `there is no guest image in ${options.imageFolder}: run ./violin image`)
+  if (!existsSync(join(options.imageFolder, 'image.json'))) {
+    throw new Refusal('not-found', `there is no guest image in ${options.imageFolder}: run ./violin image`)
+  }
   const { bavail, bsize } = statfsSync(layout.state)
   if (bavail * bsize < limits.freeFloorBytes) {
-    throw new Failure('no-space', `only ${Math.floor((bavail * bsize) / 1048576)} MiB are free in ${layout.state}: at least ${limits.freeFloorBytes / 1048576} MiB are needed`)
+    const mib = (bytes: number) => `${Math.floor(bytes / 1048576)} MiB`
+    throw new Failure('no-space', `only ${mib(bavail * bsize)} are free in ${layout.state}: at least ${mib(limits.freeFloorBytes)} are needed`)
   }
   if (options.listen.port !== 0) await freePort(options.listen.host, options.listen.port)
 }
@@ -180,7 +183,8 @@ async function pings(path: string): Promise<boolean> {
 export function freePort(host: string, port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
-    server.once('error', (cause) => reject(new Refusal('bad-arguments', `${host}:${port} cannot be listened on: stop what listens there, or choose another address with --listen`, { cause })))
+    const advice = 'stop what listens there, or choose another address with --listen'
+    server.once('error', (cause) => reject(new Refusal('bad-arguments', `${host}:${port} cannot be listened on: ${advice}`, { cause })))
     server.listen(port, host, () => {
       const address = server.address() as { port: number }
       server.close(() => resolve(address.port))

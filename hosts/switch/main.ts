@@ -18,15 +18,16 @@ const log = makeLog('switch', config.logLevel)
 const tickMs = 50
 
 await makeFolder(config.folder)
-let server: RpcServer | undefined
+const served: { by?: RpcServer } = {}
 const theSwitch = new Switch({
   folder: config.folder,
   bootId: token(realRandom),
   clock: realClock,
   log,
-  tell: (what, detail) => server?.notify(what, detail),
+  tell: (what, detail) => served.by?.notify(what, detail),
 })
-server = await serveRpc(config.socket, theSwitch.handlers, log)
+const server = await serveRpc(config.socket, theSwitch.handlers, log)
+served.by = server
 const ticking = setInterval(() => theSwitch.tick(), tickMs)
 log.info({ socket: config.socket }, 'switch is up')
 process.send?.({ ready: true })

@@ -13,7 +13,7 @@ export interface QmpEvent {
   at: number
 }
 
-interface Pending { resolve(value: unknown): void; reject(error: Error): void }
+interface Pending { resolve: (value: unknown) => void; reject: (error: Error) => void }
 
 const greetingMs = 5_000
 
