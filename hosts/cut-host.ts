@@ -77,7 +77,7 @@ export class CutHost {
 
   private async cut(): Promise<CutReport> {
     const { order } = this
-    const one = (name: string) => cutVm({ vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink })
+    const one = (name: string) => cutVm({ vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink, clock: this.at.clock })
     const cuts: (CutVm & { switchBootId: string })[] = []
     if (order.mode === 'uncoordinated') for (const name of order.vms) cuts.push(await one(name))
     else {

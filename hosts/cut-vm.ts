@@ -3,18 +3,21 @@
 import { Failure } from '../base/errors.js'
 import { limits } from '../base/limits.js'
 import type { CutOrder, CutVm } from '../snapshots/messages.js'
+import type { Clock } from '../base/time.js'
 import type { Vm } from './hypervisor/hypervisor.js'
 import type { SwitchLink } from './switch-link.js'
 
-export interface CutVmParts { vm: Vm; order: CutOrder; switchLink: SwitchLink }
+export interface CutVmParts { vm: Vm; order: CutOrder; switchLink: SwitchLink; clock: Clock }
 
 /** Before: prepared here and at the switch. After: cut, running again (but for a suspension) and thawed. */
-export async function cutVm({ vm, order, switchLink }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
+export async function cutVm({ vm, order, switchLink, clock }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
   const { slice, run, k, op } = order
   const name = vm.instance.spec.vm
   const ref = { slice, run, k, op, vm: name }
   const coordinated = order.mode !== 'uncoordinated'
 
+  const stamps = [clock.monotonic()]
+  const stamp = () => stamps.push(clock.monotonic())
   let drained = true
   if (coordinated) {
     const gate = await switchLink.ask('gate', { ...ref, withinMs: limits.drainMs })
@@ -23,9 +26,15 @@ export async function cutVm({ vm, order, switchLink }: CutVmParts): Promise<CutV
       throw new Failure('aborted', `${vm.instance.spec.clientId} did not take the frames sent to it within ${limits.drainMs} ms`)
     }
   }
+  stamp()
   const { stoppedAt, witnesses } = await vm.stop()
+  stamp()
   const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
+  stamp()
   const { resumedAt } = await vm.save()
+  stamp()
   if (order.kind === 'live') await switchLink.ask('thaw', ref)
-  return { vm: name, stoppedAt, resumedAt, drained, latches, switchBootId: bootId }
+  stamp()
+  const [gate, stop, flip, save, thaw] = stamps.slice(1).map((at, i) => at - stamps[i]!) as [number, number, number, number, number]
+  return { vm: name, stoppedAt, resumedAt, drained, phases: { gate, stop, flip, save, thaw }, latches, switchBootId: bootId }
 }

@@ -21,6 +21,7 @@ export function entryOf(inventory: Inventory): SnapshotEntry {
     run: inventory.run, epoch: inventory.k, members: inventory.members,
     pauseMs: Object.fromEntries(vms.filter((v) => v.cut.resumedAt !== undefined)
       .map((v) => [v.spec.clientId, round(v.cut.resumedAt! - v.cut.stoppedAt)])),
+    phasesMs: Object.fromEntries(vms.map((v) => [v.spec.clientId, v.cut.phases])),
     skewMs: round(Math.max(...stops) - Math.min(...stops)),
     framesHeld: logs.reduce((sum, l) => sum + l.framesHeld, 0),
     longestHoldMs: round(Math.max(0, ...logs.map((l) => l.longestHoldMs))),

@@ -31,12 +31,15 @@ export interface SealAsk extends CutHeader { ask: 'seal' }
 export interface TellAsk extends CutHeader { ask: 'tell'; outcome: Outcome }
 export type HostCutAsk = PrepareAsk | CutAsk | SealAsk | TellAsk
 
+export interface CutPhases { gate: number; stop: number; flip: number; save: number; thaw: number }
 export interface CutVm {
   vm: string
   stoppedAt: number
   /** Undefined for a suspension: it never ran on. */
   resumedAt: number | undefined
   drained: boolean
+  /** Where the time went, ms: gate and drain, `stop` with the witnesses, the flip, disks and RAM until it ran again, thaw. */
+  phases: CutPhases
   latches: PortLatch[]
 }
 export interface Part { name: string; bytes: number; digest: string }

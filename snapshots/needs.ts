@@ -46,6 +46,8 @@ export interface SnapshotEntry {
   members: Member[]
   /** per client_id */
   pauseMs: Record<string, number>
+  /** Where the pause went, per client_id: see CutPhases. */
+  phasesMs: Record<string, { gate: number; stop: number; flip: number; save: number; thaw: number }>
   skewMs: number
   framesHeld: number
   longestHoldMs: number

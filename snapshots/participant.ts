@@ -48,8 +48,12 @@ const working: Partial<Record<ParticipantPhase, Work>> = {
 }
 const asked: Partial<Record<Work, CutAskName>> = { prepare: 'prepare', cut: 'cut', seal: 'seal', end: 'tell' }
 const after: Record<Work, ParticipantPhase> = { prepare: 'prepared', cut: 'saved', seal: 'sealed', end: 'done', void: 'void' }
-/** How long a phase may wait for the coordinator before the host voids the cut by itself. */
-const expiry: Partial<Record<ParticipantPhase, number>> = { prepared: limits.prepareMs, saved: limits.sealMs }
+/** How long a phase may wait for the coordinator before the host voids the cut by itself. VMs of a suspension stand meanwhile. */
+function expiryOf(phase: ParticipantPhase, order: CutOrder | undefined): number | undefined {
+  if (phase === 'prepared') return limits.prepareMs
+  if (phase === 'saved') return order?.kind === 'suspend' ? limits.holdMs : limits.sealMs
+  return undefined
+}
 
 export function stepParticipant(state: ParticipantState, event: ParticipantEvent): Step {
   switch (event.type) {
@@ -101,7 +105,7 @@ function done(state: ParticipantState, work: Work, report: HostReport | undefine
   const answer: HostReport | undefined = work === 'void' || work === 'end' ? { progress: 'told' } : report
   const phase = after[work]
   const next = { ...state, phase, reports: ask && answer ? { ...state.reports, [ask]: answer } : state.reports }
-  const expires = expiry[phase]
+  const expires = expiryOf(phase, state.order)
   return [next, [
     ...(ask && answer ? [{ do: 'answer' as const, ask, report: answer }] : []),
     ...(expires !== undefined ? [{ do: 'expire' as const, phase, ms: expires }] : []),
