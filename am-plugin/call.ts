@@ -33,29 +33,47 @@ const v2Paths = new Set(['/', '/RPC2', '/am', '/am/', '/am/2.0', '/am/2.0/'])
 /** Answers one call. `trust` is asked each time, so that roots can change while we serve. */
 export async function answer(at: AmParts, trust: () => TrustStore, call: ServerCall): Promise<Value> {
   const begun = at.clock.monotonic()
-  const { callId, method, path } = call
-  const api = v3Paths.has(path) ? 3 : v2Paths.has(path) ? 2 : undefined
-  let caller = ''
+  const who = { caller: '' }
+  const audit = (level: 'info' | 'error', more: object) => at.log[level]({
+    callId: call.callId, caller: who.caller, method: call.method.slice(0, 80), target: targetOf(call), ...more,
+    ms: Math.round(at.clock.monotonic() - begun),
+  }, 'call')
   try {
-    if (method === 'GetVersion') return { ...success(getVersion(at, api ?? 3)), geni_api: api ?? 3 }
-    if (!methods.has(method) && !elsewhere.has(method)) throw new CallFault(-32601, `there is no method ${method.slice(0, 80)}`)
-    const run = methods.get(method)
-    if (api !== 3 || !run) {
-      throw new Refusal('unsupported', `${method} is not spoken at ${path.slice(0, 80)}: this aggregate speaks AM API v3 at ${at.publicUrl}/am/3.0`)
-    }
-    const certificate = identify(call, trust(), at.clock.now())
-    caller = certificate.urn
-    const value = await run(at, callOf(call, certificate, trust(), at), call.params)
-    at.log.info({ callId, caller, method, ms: Math.round(at.clock.monotonic() - begun) }, 'call answered')
-    return success(value)
+    const answered = await dispatch(at, trust, call, who)
+    audit('info', { allowed: true })
+    return answered
   } catch (error) {
-    if (error instanceof CallFault) throw error
+    if (error instanceof CallFault) {
+      audit('info', { allowed: false, why: error.message })
+      throw error
+    }
     const code = codeOf(error)
-    at.log[code === 5 ? 'error' : 'info']({
-      callId, caller, method, code, why: explain(error), ...(code === 5 ? { err: error } : {}), ms: Math.round(at.clock.monotonic() - begun),
-    }, 'call refused')
-    return failure(error, method)
+    // a refusal is the caller's affair, what is neither refusal nor failure is ours
+    audit(code === 5 ? 'error' : 'info', { allowed: false, code, why: explain(error), ...(code === 5 ? { err: error } : {}) })
+    return failure(error, call.method)
   }
+}
+
+async function dispatch(at: AmParts, trust: () => TrustStore, call: ServerCall, who: { caller: string }): Promise<Value> {
+  const { method, path } = call
+  const api = v3Paths.has(path) ? 3 : v2Paths.has(path) ? 2 : undefined
+  const run = methods.get(method)
+  if (!run && method !== 'GetVersion' && !elsewhere.has(method)) throw new CallFault(-32601, `there is no method ${method.slice(0, 80)}`)
+  if (method === 'GetVersion' && api !== undefined) return { ...success(getVersion(at, api)), geni_api: api }
+  if (api !== 3 || !run) {
+    throw new Refusal('unsupported', `${method} is not spoken at ${path.slice(0, 80)}: this aggregate speaks AM API v3 at ${at.publicUrl}/am/3.0`)
+  }
+  const trusted = trust()
+  const certificate = identify(call, trusted, at.clock.now())
+  who.caller = certificate.urn
+  return success(await run(at, callOf(call, certificate, trusted, at), call.params))
+}
+
+/** The slice or sliver that a call is about, for the audit log. */
+function targetOf({ method, params }: ServerCall): string {
+  if (!methods.has(method) || method === 'ListResources') return ''
+  const first = Array.isArray(params[0]) ? params[0][0] : params[0]
+  return typeof first === 'string' ? first.slice(0, 300) : ''
 }
 
 function identify(call: ServerCall, trust: TrustStore, now: number): GeniCertificate {

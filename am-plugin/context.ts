@@ -2,10 +2,11 @@
 import { Refusal } from '../base/errors.js'
 import type { Log } from '../base/log.js'
 import type { Random } from '../base/random.js'
-import { rfc3339, type Clock } from '../base/time.js'
+import { rfc3339, until, type Clock } from '../base/time.js'
 import { makeUrn, parseUrn, sameUrn } from '../base/urn.js'
 import type { WireCredential } from '../certs/authorize.js'
 import { writeManifest } from '../rspec/manifest.js'
+import type { OperationKind } from '../slices/operation.js'
 import type { OperationQueue, SliceStore } from '../slices/slice-store.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { Sliver } from '../slices/sliver.js'
@@ -47,9 +48,10 @@ export async function findTarget(at: AmParts, urns: string[]): Promise<Target> {
   if (wrong !== undefined) throw new Refusal('bad-arguments', `${wrong} is neither the one slice nor a sliver: give one slice URN, or sliver URNs of one slice`)
   const slice = await at.store.sliceOfSliver(urns[0]!)
   if (!slice) throw new Refusal('not-found', `there is no sliver ${urns[0]!} here`)
-  const slivers = urns.map((urn) => {
+  // each once, however often it was named: a list of one VM three times is not a slice of three
+  const slivers = [...new Set(urns.map((urn) => urn.toLowerCase()))].map((urn) => {
     const sliver = shown(slice).find((s) => sameUrn(s.urn, urn))
-    if (!sliver) throw new Refusal('not-found', `there is no sliver ${urn} in slice ${slice.urn}`)
+    if (!sliver) throw new Refusal('not-found', `there is no sliver ${urn} beside ${urns[0]!}: give slivers of one slice`)
     return sliver
   })
   return { sliceUrn: slice.urn, slice, slivers, bySlice: false }
@@ -66,6 +68,25 @@ export function mustHaveSlivers(target: Target): SliceRecord {
 export function refuseShutDown(slice: SliceRecord | undefined): void {
   if (slice?.shutdown) throw new Refusal('shut-down', `slice ${slice.urn} was shut down: ask the operator of this aggregate`)
 }
+
+/** Names of slices are used again, UUIDs are not: the credential of a later slice gives no right to an earlier one. */
+export function refuseOtherSlice(slice: SliceRecord | undefined, granted: Granted): void {
+  if (!slice || granted.sliceUuid === undefined || granted.sliceUuid.toLowerCase() === slice.uuid.toLowerCase()) return
+  throw new Refusal('forbidden', `the credential is for another slice of the name ${slice.urn}: the one here has UUID ${slice.uuid}`)
+}
+
+/** For calls that would bring life to slivers, or lengthen it. */
+export function refuseExpired(at: AmParts, slivers: Sliver[]): void {
+  const over = slivers.find((s) => Date.parse(s.expires) <= at.clock.now())
+  if (over) throw new Refusal('expired', `sliver ${over.urn} expired at ${over.expires}: delete it and allocate anew`)
+}
+
+/** Waits, for a bounded time, while an operation of this kind holds the slice; the store says busy if it still does. */
+export async function waitOut(at: AmParts, sliceUrn: string, kind: OperationKind): Promise<void> {
+  await until(at.clock, waitMs, waitStepMs, async () => ((await at.store.slice(sliceUrn))?.operation?.kind === kind ? undefined : true))
+}
+const waitMs = 20_000
+const waitStepMs = 100
 
 /** One element of a sliver list. All members are strings: old clients cast them. */
 export function sliverStruct(sliver: Sliver, extra: Struct = {}): Struct {
@@ -99,4 +120,4 @@ export async function manifestOf(at: AmParts, slice: SliceRecord | undefined, sl
 }
 
 export const isWholeSlice = (target: Target): boolean =>
-  target.bySlice || (target.slice !== undefined && target.slivers.length === provisioned(target.slice).length)
+  target.bySlice || (target.slice !== undefined && provisioned(target.slice).every((p) => target.slivers.some((s) => s.id === p.id)))

@@ -6,6 +6,9 @@ import type { Struct } from './xmlrpc/value.js'
 
 export const snapshotUrnOf = (authority: string, id: string): string => makeUrn(authority, 'snapshot', id)
 
+/** What ids look like. No name may: it would hide a snapshot. */
+export const idForm = /^s-[0-9a-f]{12}$/
+
 /** By id, URN or name; without a wish the latest. Refuses with what there is. */
 export function chooseSnapshot(catalogue: SnapshotEntry[], wanted: string | undefined): SnapshotEntry {
   const latest = catalogue.at(-1)

@@ -9,8 +9,11 @@ import { grantedExpiry } from '../../slices/lease.js'
 import { makeSlivers } from '../../slices/make-slivers.js'
 import { placeVms } from '../../slices/placement.js'
 import type { SliceRecord } from '../../slices/slice.js'
-import type { HostRecord } from '../../slices/slice-store.js'
-import { manifestOf, refuseShutDown, sliverStruct, type AmCall, type AmParts, type Granted } from '../context.js'
+import type { HostRecord, SliceStore } from '../../slices/slice-store.js'
+import type { Sliver } from '../../slices/sliver.js'
+import {
+  manifestOf, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut, type AmCall, type AmParts, type Granted,
+} from '../context.js'
 import { credentialsArgument, optionsArgument, textArgument, timeOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
@@ -21,22 +24,35 @@ export async function allocate(at: AmParts, call: AmCall, params: Value[]): Prom
   if (parseUrn(sliceUrn)?.type !== 'slice') throw new Refusal('bad-arguments', `"${sliceUrn.slice(0, 200)}" is not the URN of a slice`)
   const granted = call.authorize(credentialsArgument(params[1]), 'change', sliceUrn)
   const requestXml = textArgument(params[2], 'rspec')
-  const options = optionsArgument(params[3])
+  const now = at.clock.now()
+  const expires = grantedExpiry(
+    { now, credentialExpires: granted.expires, allocation: 'geni_allocated' }, timeOption(optionsArgument(params[3]), 'geni_end_time'),
+  )
+  if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
+  await waitOut(at, sliceUrn, 'delete') // names and memory of what was deleted a moment ago are about to be free
+  const { slice, made } = await oneByOne(at.store, () => allocateNow(at, { sliceUrn, granted, requestXml, now, expires }))
+  return { geni_rspec: await manifestOf(at, slice, made), geni_slivers: made.map((s) => sliverStruct(s)) }
+}
+
+interface Asked { sliceUrn: string; granted: Granted; requestXml: string; now: number; expires: number }
+
+async function allocateNow(at: AmParts, { sliceUrn, granted, requestXml, now, expires }: Asked): Promise<{ slice: SliceRecord; made: Sliver[] }> {
   const hosts = await freeHosts(at)
+  if (!hosts.some((h) => h.alive)) throw new Refusal('too-big', 'no host of this aggregate is up at present: try again later')
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '' })
+  const before = await at.store.slice(sliceUrn)
+  if (before) refuseRecord(before, granted, topology)
   const placement = placeVms({ nodes: topology.nodes, hosts })
   if (!placement.placed) throw new Refusal('too-big', placement.why)
-
-  const now = at.clock.now()
-  const expires = grantedExpiry({ now, credentialExpires: granted.expires, allocation: 'geni_allocated' }, timeOption(options, 'geni_end_time'))
-  if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
   const taken = new Set((await at.store.slices()).flatMap((s) => s.slivers.map((v) => v.loginPort)))
-  await createSlice(at, sliceUrn, granted)
-  let made: SliceRecord['slivers'] = []
-  const slice = await at.store.update(sliceUrn, (record) => {
-    refuseShutDown(record)
-    refuseKnownNames(record, topology)
+  const fresh = newSlice(sliceUrn, granted)
+  await at.store.create(fresh)
+  let made: Sliver[] = []
+  const slice = await at.store.update(sliceUrn, (stored) => {
+    refuseRecord(stored, granted, topology)
+    // a later slice of the same name, nothing of the earlier one left: it begins anew
+    const record = stored.slivers.length === 0 && isOther(stored, granted) ? { ...fresh, rev: stored.rev } : stored
     const { slivers, nextPort } = makeSlivers({
       topology, hostOf: placement.hostOf, authority: at.authority, allocationIndex: record.allocations.length,
       nextPort: record.nextPort, takenPorts: new Set(taken), random: at.random, expires,
@@ -47,17 +63,33 @@ export async function allocate(at: AmParts, call: AmCall, params: Value[]): Prom
       allocations: [...record.allocations, { requestXml, at: rfc3339(now) }], policy: topology.policy ?? record.policy,
     }
   })
+  return { slice, made }
+}
+
+const allocating = new WeakMap<SliceStore, Promise<unknown>>()
+
+/** What one Allocate has placed, the next one must see: else two of them promise the same memory and login ports. */
+async function oneByOne<T>(store: SliceStore, work: () => Promise<T>): Promise<T> {
+  const mine = (allocating.get(store) ?? Promise.resolve()).then(work)
+  allocating.set(store, mine.catch(() => undefined))
+  return mine
+}
+
+function newSlice(urn: string, granted: Granted): SliceRecord {
   return {
-    geni_rspec: await manifestOf(at, slice, made),
-    geni_slivers: made.map((s) => sliverStruct(s)),
+    format: 1, rev: 1, urn, uuid: granted.sliceUuid ?? randomUUID(), creator: granted.owner, credentialExpires: rfc3339(granted.expires),
+    run: '', epoch: 0, token: 0, head: '', operation: null, lastSnapshot: '', shutdown: false, allocations: [], policy: null, slivers: [], nextPort: 1,
   }
 }
 
-async function createSlice(at: AmParts, urn: string, granted: Granted): Promise<void> {
-  await at.store.create({
-    format: 1, rev: 1, urn, uuid: granted.sliceUuid ?? randomUUID(), creator: granted.owner, credentialExpires: rfc3339(granted.expires),
-    run: '', epoch: 0, token: 0, head: '', operation: null, lastSnapshot: '', shutdown: false, allocations: [], policy: null, slivers: [], nextPort: 1,
-  })
+const isOther = (record: SliceRecord, granted: Granted): boolean =>
+  granted.sliceUuid !== undefined && granted.sliceUuid.toLowerCase() !== record.uuid.toLowerCase()
+
+function refuseRecord(record: SliceRecord, granted: Granted, topology: Topology): void {
+  if (record.slivers.length > 0 || record.shutdown) refuseOtherSlice(record, granted)
+  refuseShutDown(record)
+  if (record.operation?.kind === 'delete') throw new Refusal('busy', `slivers of ${record.urn} are being deleted: try again in a few seconds`)
+  refuseKnownNames(record, topology)
 }
 
 /** geni_disjoint: each Allocate stands for itself, and names are unique in the slice. */

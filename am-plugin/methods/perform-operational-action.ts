@@ -2,15 +2,17 @@
 // wait state; a job does the work. A wrong state or an unknown action is 13 UNSUPPORTED, as the acceptance suite wants.
 import { Refusal } from '../../base/errors.js'
 import { token } from '../../base/random.js'
-import { snapshotUrnOf } from '../snapshot-names.js'
 import type { Operation, OperationKind } from '../../slices/operation.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import { provisioned, type SliceRecord } from '../../slices/slice.js'
 import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../slices/sliver.js'
 import type { SnapshotEntry } from '../../snapshots/needs.js'
-import { findTarget, isWholeSlice, mustHaveSlivers, refuseShutDown, sliverStruct, type AmCall, type AmParts, type Target } from '../context.js'
+import {
+  findTarget, isWholeSlice, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
+  type AmCall, type AmParts, type Target,
+} from '../context.js'
 import { credentialsArgument, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
-import { chooseSnapshot, snapshotStruct } from '../snapshot-names.js'
+import { chooseSnapshot, idForm, snapshotStruct, snapshotUrnOf } from '../snapshot-names.js'
 import type { Struct, Value } from '../xmlrpc/value.js'
 
 interface Action { kind: OperationKind; state?: OperationalState; text: string }
@@ -28,20 +30,28 @@ const actions: Record<string, Action> = {
 const nameForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 export async function performOperationalAction(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const target = await findTarget(at, urnsArgument(params[0]))
+  const urns = urnsArgument(params[0])
+  let target = await findTarget(at, urns)
   const action = textArgument(params[2], 'action')
   const granted = call.authorize(credentialsArgument(params[1]), action === 'violin_list' ? 'read' : 'change', target.sliceUrn)
   const options = optionsArgument(params[3])
+  if (action === 'geni_start' && target.slice?.operation?.kind === 'provision') {
+    await waitOut(at, target.sliceUrn, 'provision') // clients start at once what they have provisioned, and that must succeed
+    target = await findTarget(at, urns)
+  }
   const slice = mustHaveSlivers(target)
+  refuseOtherSlice(slice, granted)
   refuseShutDown(slice)
   const states = Object.hasOwn(mayBegin, action) ? mayBegin[action]! : undefined
   if (!states) throw new Refusal('unsupported', `there is no action "${action.slice(0, 60)}" here: there are ${Object.keys(mayBegin).join(', ')}`)
   if (action.startsWith('violin_') && !isWholeSlice(target)) {
     throw new Refusal('unsupported', `${action} works on whole slices: give the slice URN, or all ${provisioned(slice).length} of its slivers`)
   }
+  if (action.startsWith('violin_') && target.bySlice && provisioned(slice).length > 0) target = { ...target, slivers: provisioned(slice) }
   refuseState(action, states, slice, target.slivers)
   const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
   if (action === 'violin_list') return list(target, catalogue)
+  refuseExpired(at, target.slivers)
   if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
   return begin(at, call, granted.owner, { action, options, slice, target, catalogue })
 }
@@ -77,6 +87,7 @@ function parametersOf(at: AmParts, { action, options, slice, catalogue }: Asked)
     if (name !== undefined && !nameForm.test(name)) {
       throw new Refusal('bad-arguments', `violin_name "${name.slice(0, 80)}" must be up to 64 letters, digits, dots, hyphens and underscores`)
     }
+    if (name !== undefined && idForm.test(name)) throw new Refusal('bad-arguments', `violin_name "${name}" looks like an id: choose another name`)
     if (name !== undefined && catalogue.some((e) => e.name === name)) throw new Refusal('exists', `the slice has a snapshot named ${name} already`)
     const id = `s-${token(at.random, 6)}`
     return { params: { snapshot: id, ...(name !== undefined ? { name } : {}) }, extra: { violin_snapshot: snapshotUrnOf(at.authority, id) } }
@@ -106,7 +117,9 @@ function refuseState(action: string, states: OperationalState[], slice: SliceRec
   if (slice.operation && !slice.operation.byPolicy && isWaiting(wrong.operational) && action.startsWith('violin_')) {
     throw new Refusal('busy', `the slice is busy with ${slice.operation.kind} since ${slice.operation.since}: try again in a few seconds`)
   }
-  throw new Refusal('unsupported', `${action} is not possible: ${wrong.clientId} is ${wrong.operational}, it must be ${states.slice(0, 4).join(' or ')}`)
+  const possible = Object.keys(mayBegin).filter((name) => mayBegin[name]!.includes(wrong.operational))
+  throw new Refusal('unsupported', `${action} is not possible: ${wrong.clientId} is ${wrong.operational}, it must be ` +
+    `${states.slice(0, 4).join(' or ')}; now possible: ${possible.join(', ') || 'Provision or Delete'}`)
 }
 
 /** The first sliver carries the list, so that it is sent once. */

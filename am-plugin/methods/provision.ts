@@ -4,7 +4,9 @@ import { rfc3339 } from '../../base/time.js'
 import { grantedExpiry } from '../../slices/lease.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import type { Sliver } from '../../slices/sliver.js'
-import { findTarget, manifestOf, mustHaveSlivers, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
+import {
+  findTarget, manifestOf, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts,
+} from '../context.js'
 import { checkRspecVersion, credentialsArgument, optionsArgument, timeOption, urnsArgument, usersOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
@@ -15,19 +17,26 @@ export async function provision(at: AmParts, call: AmCall, params: Value[]): Pro
   checkRspecVersion(options, false)
   const logins = usersOption(options)
   const slice = mustHaveSlivers(target)
+  refuseOtherSlice(slice, granted)
   refuseShutDown(slice)
   const wanted = target.slivers.filter((s) => s.allocation === 'geni_allocated')
   if (wanted.length === 0) throw new Refusal('not-found', `slice ${slice.urn} has no slivers that wait for Provision`)
   const stranger = target.bySlice ? undefined : target.slivers.find((s) => s.allocation !== 'geni_allocated')
   if (stranger) throw new Refusal('unsupported', `sliver ${stranger.urn} is provisioned already`)
+  refuseExpired(at, wanted)
+  const now = at.clock.now()
   const expires = grantedExpiry(
-    { now: at.clock.now(), credentialExpires: granted.expires, allocation: 'geni_provisioned' }, timeOption(options, 'geni_end_time'),
+    { now, credentialExpires: granted.expires, allocation: 'geni_provisioned' }, timeOption(options, 'geni_end_time'),
   )
+  if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
   const ids = wanted.map((s) => s.id)
   const { slice: after, operation } = await beginOperation(at, slice.urn, {
     kind: 'provision', who: granted.owner, why: 'Provision', callId: call.callId, params: { slivers: ids },
   }, (record) => {
-    for (const sliver of record.slivers.filter((s) => ids.includes(s.id))) {
+    const still = record.slivers.filter((s) => ids.includes(s.id) && s.allocation === 'geni_allocated')
+    if (still.length < ids.length) throw new Refusal('not-found', `slivers of ${record.urn} were deleted or provisioned in the meantime`)
+    record.credentialExpires = rfc3339(granted.expires)
+    for (const sliver of still) {
       Object.assign(sliver, {
         allocation: 'geni_provisioned', operational: 'geni_notready', expires: rfc3339(expires), logins, resourceStatus: 'being provisioned',
       } satisfies Partial<Sliver>)

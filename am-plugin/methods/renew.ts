@@ -2,7 +2,7 @@
 import { Refusal } from '../../base/errors.js'
 import { rfc3339 } from '../../base/time.js'
 import { latestExpiry } from '../../slices/lease.js'
-import { findTarget, mustHaveSlivers, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
+import { findTarget, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
 import { credentialsArgument, flag, optionsArgument, textArgument, timeArgument, urnsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
@@ -12,7 +12,9 @@ export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise
   const wanted = timeArgument(textArgument(params[2], 'expiration_time'), 'expiration_time')
   const options = optionsArgument(params[3])
   const slice = mustHaveSlivers(target)
+  refuseOtherSlice(slice, granted)
   refuseShutDown(slice)
+  refuseExpired(at, target.slivers)
   const now = at.clock.now()
   if (wanted <= now) throw new Refusal('bad-arguments', `expiration_time ${rfc3339(wanted)} is in the past`)
   const clip = flag(options, 'geni_extend_alap')
@@ -29,6 +31,7 @@ export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise
     } else granting.set(sliver.id, rfc3339(Math.min(wanted, latest)))
   }
   const after = await at.store.update(slice.urn, (record) => {
+    record.credentialExpires = rfc3339(granted.expires)
     for (const sliver of record.slivers) sliver.expires = granting.get(sliver.id) ?? sliver.expires
     return record
   })
