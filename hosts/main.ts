@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { join } from 'node:path'
+import { goFirst } from '../base/priority.js'
 import { makeFolder } from '../base/durable.js'
 import { makeLog } from '../base/log.js'
 import { serveRpc, type RpcServer } from '../base/rpc.js'
@@ -35,6 +36,7 @@ export interface AgentConfig {
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AgentConfig
 const log = makeLog('agent', config.logLevel)
+goFirst()
 for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
 
 const image = await readImage(config.imageFolder)

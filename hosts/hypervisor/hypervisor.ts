@@ -56,7 +56,7 @@ export interface Vm {
   stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }>
   /** Before: stopped, prepared. After: its disks have changed layer; unless stayStopped it runs on (`resumedAt`). */
   save(): Promise<{ resumedAt: number | undefined }>
-  /** Every VM of the cut runs again: memory may now be written as fast as the disk takes it. */
+  /** Every VM of the cut runs again: writing memory need not stand back any more. */
   saveAtFullSpeed(): Promise<void>
   /** After: the memory file is whole, cut to its length and synced. */
   finishSave(): Promise<{ bytes: number }>

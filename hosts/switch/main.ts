@@ -1,5 +1,6 @@
 // The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody.
 import { makeFolder } from '../../base/durable.js'
+import { goFirst } from '../../base/priority.js'
 import { makeLog } from '../../base/log.js'
 import { realRandom, token } from '../../base/random.js'
 import { serveRpc, type RpcServer } from '../../base/rpc.js'
@@ -15,6 +16,7 @@ export interface SwitchConfig {
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as SwitchConfig
 const log = makeLog('switch', config.logLevel)
+goFirst()
 const tickMs = 50
 
 await makeFolder(config.folder)

@@ -11,7 +11,7 @@ import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
 import { nicDevice } from './argv.js'
 import { reserve } from './descriptors.js'
-import { killProcess, type ProcessRef } from './process.js'
+import { killProcess, setNice, threadsOf, type ProcessRef } from './process.js'
 import type { Qmp, QmpEvent } from './qmp.js'
 import { rescueFrozenGuest } from './rescue.js'
 
@@ -30,9 +30,6 @@ interface QueueStatus { 'used-idx': number; 'vring-desc': number; 'vring-used': 
 
 /** Device state and stream overhead beside the RAM itself. */
 const streamOverheadBytes = 16 * 1024 * 1024
-/** While other VMs of the slice are still to be cut their pause comes first: writing memory would take their processors. */
-const slowBytesPerSecond = 4 * 1024 * 1024
-const fullBytesPerSecond = 20 * 1024 ** 3
 let cuts = 0
 
 export class QemuVm implements Vm {
@@ -44,6 +41,8 @@ export class QemuVm implements Vm {
   private readonly log: Log
   private readonly listeners = new Set<(reason: string) => void>()
   private prepared: Prepared | undefined
+  /** Threads that write memory, put behind everybody else until the last VM of the cut runs again. */
+  private savers: number[] = []
   private released = false
 
   constructor(instance: VmInstance, process: ProcessRef, qmp: Qmp, clock: Clock, log: Log) {
@@ -109,7 +108,6 @@ export class QemuVm implements Vm {
         file: { driver: 'file', filename: plan.overlay, cache: { direct: true } },
       })
       await this.setBackground(plan.background)
-      if (plan.background) await this.setBandwidth(slowBytesPerSecond)
       await this.qmp.passDescriptor('snap', sink.fd)
     } catch (error) {
       await this.dropOverlay(node, plan.overlay)
@@ -138,6 +136,7 @@ export class QemuVm implements Vm {
     const resumed = plan.background ? this.nextEvent('RESUME', limits.resumeMs) : undefined
     resumed?.catch(() => undefined)
     prepared.migrating = true
+    const before = threadsOf(this.process.pid)
     await this.qmp.batch([
       { execute: 'transaction', arguments: { actions: [
         { type: 'blockdev-snapshot', data: { node: this.instance.topNode, overlay: prepared.node } },
@@ -147,7 +146,12 @@ export class QemuVm implements Vm {
     prepared.flipped = true
     this.instance.layers.push(plan.overlay)
     this.instance.topNode = prepared.node
-    if (resumed) return { resumedAt: (await resumed).at }
+    if (resumed) {
+      const { at } = await resumed
+      this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
+      setNice(this.savers, 19)
+      return { resumedAt: at }
+    }
     const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'its memory was not written in time'))
     if (end !== 'completed') throw new Failure('failed', `writing its memory ${end}`)
     if (plan.stayStopped) return { resumedAt: undefined }
@@ -158,7 +162,8 @@ export class QemuVm implements Vm {
   }
 
   async saveAtFullSpeed(): Promise<void> {
-    await this.setBandwidth(fullBytesPerSecond)
+    setNice(this.savers, 0)
+    this.savers = []
   }
 
   async finishSave(): Promise<{ bytes: number }> {
@@ -184,10 +189,7 @@ export class QemuVm implements Vm {
     await this.letRun()
     if (!prepared) return
     // A migration is never cancelled (that freezes the guest): its file is reserved, so it ends by itself.
-    if (prepared.migrating) {
-      await this.setBandwidth(fullBytesPerSecond).catch(() => undefined) // a frozen QEMU is rescued below
-      await this.saveEnds(prepared)
-    }
+    if (prepared.migrating) await this.saveEnds(prepared)
     await this.letRun()
     this.prepared = undefined
     if (!prepared.flipped) await this.dropOverlay(prepared.node, prepared.plan.overlay)
@@ -242,10 +244,6 @@ export class QemuVm implements Vm {
     if (end === 'completed' || !prepared.plan.background) return
     await rescueFrozenGuest(this.process.pid)
     this.log.warn({ vm: this.instance.spec.vm, end }, 'the background snapshot did not complete: the guest was rescued')
-  }
-
-  private setBandwidth(bytesPerSecond: number): Promise<unknown> {
-    return this.qmp.call('migrate-set-parameters', { 'max-bandwidth': bytesPerSecond })
   }
 
   private queueQueries(): { execute: string; arguments: object }[] {

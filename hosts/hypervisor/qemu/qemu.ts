@@ -84,7 +84,7 @@ export class Qemu implements Hypervisor {
       const qmp = await this.monitor(instance.monitor, ref)
       vm = new QemuVm(instance, ref, qmp, this.clock, this.log)
       await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] })
-      await vm.saveAtFullSpeed()
+      await qmp.call('migrate-set-parameters', { 'max-bandwidth': 20 * 1024 ** 3 }) // a limit would let the guest's page faults wait
       return { vm, qmp }
     } catch (error) {
       await killProcess(ref, this.clock)
