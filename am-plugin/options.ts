@@ -75,7 +75,9 @@ export function checkRspecVersion(options: Struct, required: boolean): void {
 export function timeArgument(text: string, name: string): number {
   const m = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}:\d{2})(?:\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?$/i.exec(text.trim())
   const ms = m ? Date.parse(`${m[1]!}T${(m[2] ?? '00:00:00').replace(/:60$/, ':59')}${m[3] ?? 'Z'}`) : NaN
-  if (Number.isNaN(ms)) throw new Refusal('bad-arguments', `${name} "${text.slice(0, 60)}" is not a date as 2026-01-31T12:00:00Z`)
+  // Date.parse makes 3 March of 31 February
+  const noDay = m && !Number.isNaN(ms) && !new Date(`${m[1]!}T00:00:00Z`).toISOString().startsWith(m[1]!)
+  if (Number.isNaN(ms) || noDay) throw new Refusal('bad-arguments', `${name} "${text.slice(0, 60)}" is not a date as 2026-01-31T12:00:00Z`)
   return ms
 }
 

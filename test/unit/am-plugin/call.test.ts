@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { Failure, Refusal } from '../../../base/errors.js'
+import { codeOf } from '../../../am-plugin/geni-codes.js'
+import { CallFault } from '../../../am-plugin/server.js'
+import { encodeResponse } from '../../../am-plugin/xmlrpc/encode.js'
+import type { Struct } from '../../../am-plugin/xmlrpc/value.js'
+import { splitPem } from '../../../certs/certificate.js'
+import { field, freshFolder, read, tools } from '../certs/field.js'
+import { createFederation, issueUser } from '../../../certs/issue.js'
+import { aggregate, ok, refused, rspecVersion } from './aggregate.js'
+
+describe('a call', () => {
+  it('GetVersion is answered to anybody, with geni_api beside the code and the types that old clients check', async () => {
+    const am = await aggregate()
+    const got = await am.call('GetVersion', [], { peer: [] })
+    const value = ok(got) as Struct
+    assert.equal(got.whole['geni_api'], 3)
+    assert.equal(value['geni_single_allocation'], 0)
+    assert.equal(value['geni_allocate'], 'geni_disjoint')
+    assert.deepEqual(value['geni_api_versions'], { 3: 'https://am.lab.example:8443/am/3.0' })
+    for (const version of [...value['geni_request_rspec_versions'] as Struct[], ...value['geni_ad_rspec_versions'] as Struct[]]) {
+      assert.deepEqual(Object.keys(version).sort(), ['extensions', 'namespace', 'schema', 'type', 'version'])
+    }
+    encodeResponse(got.whole)
+  })
+
+  it('on the v2 paths GetVersion leads to v3, and everything else is unsupported', async () => {
+    const am = await aggregate()
+    for (const path of ['/', '/RPC2', '/am', '/am/2.0']) {
+      const value = ok(await am.call('GetVersion', [{}], { path })) as Struct
+      assert.equal(value['geni_api'], 2)
+      assert.equal((value['geni_api_versions'] as Struct)['3'], 'https://am.lab.example:8443/am/3.0')
+      refused(await am.call('ListResources', [am.credentials, rspecVersion], { path }), 13, /speaks AM API v3 at https:.*\/am\/3.0/)
+      refused(await am.call('SliverStatus', [am.sliceUrn, am.credentials, {}], { path }), 13, /v3/)
+    }
+  })
+
+  it('on a path that is nobody\'s even GetVersion is unsupported, with the right address', async () => {
+    const am = await aggregate()
+    refused(await am.call('GetVersion', [], { path: '/elsewhere' }), 13, /\/elsewhere: .*https:.*\/am\/3.0/)
+  })
+
+  it('an unknown method is a fault, a method of other versions is not', async () => {
+    const am = await aggregate()
+    await assert.rejects(am.call('Explode', []), (error: unknown) => error instanceof CallFault && error.code === -32601)
+    await assert.rejects(am.call('constructor', []), CallFault)
+    refused(await am.call('CreateSliver', []), 13, /CreateSliver is not spoken/)
+  })
+
+  it('without a certificate, or with one of strangers, all but GetVersion is forbidden', async () => {
+    const am = await aggregate()
+    refused(await am.call('ListResources', [am.credentials, rspecVersion], { peer: [] }), 3, /certificate is not accepted here: no certificate/)
+    const dir = `${freshFolder()}/strangers`
+    await createFederation(dir, { ...tools, authority: 'far.example', hostnames: [] })
+    const mallory = await issueUser(dir, 'mallory', tools)
+    refused(await am.call('ListResources', [am.credentials, rspecVersion], { peer: splitPem(read(mallory.certificate)) }), 3, /not trusted/)
+    assert.equal(am.queue.added.length, 0)
+  })
+
+  it('the credential of somebody else gives no right', async () => {
+    const am = await aggregate()
+    const { bob } = await field()
+    refused(await am.call('Status', [[am.sliceUrn], am.credentials, {}], { peer: splitPem(read(bob.certificate)) }), 3, /belongs to .*alice/)
+  })
+
+  it('no credentials at all are bad arguments, unusable ones forbid even ListResources', async () => {
+    const am = await aggregate()
+    refused(await am.call('ListResources', [[], rspecVersion]), 1, /no credential/)
+    refused(await am.call('ListResources', [['<broken'], rspecVersion]), 3, /./)
+    refused(await am.call('ListResources', []), 1, /credentials must be an array/)
+  })
+
+  it('a refused action has an empty array as value, because jFed reads one', async () => {
+    const am = await aggregate()
+    assert.deepEqual((await am.poa('geni_start')).value, [])
+    assert.equal((await am.on('Status', {})).value, '')
+  })
+
+  it('a bug is an internal error that says nothing of its inside, and the log has it', async () => {
+    const am = await aggregate()
+    am.store.slice = async () => { throw new TypeError('secret detail') }
+    const got = await am.on('Status', {})
+    refused(got, 5, /internal error/)
+    assert.doesNotMatch(got.output, /secret/)
+    assert.match(String(am.lines.at(-1)!['why']), /secret detail/)
+  })
+
+  it('leaves one line in the audit log: who, what, on what, allowed or why not', async () => {
+    const am = await aggregate()
+    await am.on('Status', {})
+    assert.equal(am.lines.length, 1)
+    const { alice } = await field()
+    const { callId, caller, method, target, allowed, code, why, ms } = am.lines[0]!
+    assert.deepEqual({ callId, caller, method, target, allowed, code, ms }, {
+      callId: 'c1', caller: alice.urn, method: 'Status', target: am.sliceUrn, allowed: false, code: 12, ms: 0,
+    })
+    assert.match(String(why), /has no slivers here/)
+    await am.call('GetVersion', [])
+    await assert.rejects(am.call('Explode', []))
+    assert.deepEqual(am.lines.slice(1).map((l) => l['allowed']), [true, false])
+  })
+
+  it('never sends a code that jFed does not know', () => {
+    const refusals = ['bad-arguments', 'bad-version', 'forbidden', 'not-found', 'busy', 'unsupported', 'exists', 'expired', 'too-big', 'shut-down', 'refused'] as const
+    const failures = ['host-lost', 'timed-out', 'no-space', 'aborted', 'damaged', 'failed'] as const
+    assert.deepEqual(refusals.map((c) => codeOf(new Refusal(c, ''))), [1, 4, 3, 12, 14, 13, 17, 15, 6, 11, 7])
+    assert.deepEqual(failures.map((c) => codeOf(new Failure(c, ''))), [2, 8, 2, 2, 2, 2])
+    assert.equal(codeOf('thrown text'), 5)
+  })
+})
+
+describe('ListResources', () => {
+  it('gives an advertisement in which every node says whether it is available', async () => {
+    const am = await aggregate()
+    const text = ok(await am.call('ListResources', [am.credentials, rspecVersion])) as string
+    assert.match(text, /component_id="urn:publicid:IDN\+lab.example\+node\+local"/)
+    assert.match(text, /<available now="true"/)
+    assert.match(text, /violin_snapshot/)
+  })
+
+  it('wants to know the RSpec version, and knows one', async () => {
+    const am = await aggregate()
+    refused(await am.call('ListResources', [am.credentials, {}]), 1, /geni_rspec_version is missing/)
+    refused(await am.call('ListResources', [am.credentials, { geni_rspec_version: { type: 'ProtoGENI', version: '2' } }]), 4, /GENI 3 is/)
+    ok(await am.call('ListResources', [am.credentials, { geni_rspec_version: { type: 'geni', version: 3 } }]))
+    refused(await am.call('ListResources', [am.credentials, { ...rspecVersion, geni_slice_urn: am.sliceUrn }]), 1, /use Describe/)
+  })
+})

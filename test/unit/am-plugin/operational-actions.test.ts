@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict'
+import type { Struct } from '../../../am-plugin/xmlrpc/value.js'
+import { encodeResponse } from '../../../am-plugin/xmlrpc/encode.js'
+import { aggregate, entry, listOf, ok, refused, states } from './aggregate.js'
+
+describe('geni_start, geni_stop, geni_restart', () => {
+  it('start is waited through a provision that is still under way, then configures and queues', async () => {
+    const am = await aggregate()
+    ok(await am.allocate(['a', 'b']))
+    ok(await am.on('Provision', {}))
+    am.time.whileAsleep = () => am.settle()
+    assert.deepEqual(states(ok(await am.poa('geni_start'))), ['geni_configuring', 'geni_configuring'])
+    assert.deepEqual(am.queue.added.map((o) => o.kind), ['provision', 'start'])
+  })
+
+  it('start says busy when the provision does not end', async () => {
+    const am = await aggregate()
+    ok(await am.allocate(['a']))
+    ok(await am.on('Provision', {}))
+    refused(await am.poa('geni_start'), 14, /busy with provision/)
+  })
+
+  it('start is harmless where a VM is booting or up', async () => {
+    const am = await aggregate()
+    await am.ready(['a', 'b'])
+    for (const state of ['geni_ready', 'geni_configuring'] as const) {
+      await am.settle(state)
+      assert.deepEqual(states(ok(await am.poa('geni_start'))), [state, state])
+    }
+    assert.equal(am.queue.added.length, 0)
+  })
+
+  it('straight after one another each gives success or "unsupported"', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    await am.settle('geni_notready')
+    ok(await am.poa('geni_start'))
+    refused(await am.poa('geni_restart'), 13, /geni_configuring/)
+    refused(await am.poa('geni_stop'), 13, /geni_configuring/)
+  })
+
+  it('work on single slivers and leave the others alone', async () => {
+    const am = await aggregate()
+    const { slivers } = await am.ready(['a', 'b'])
+    assert.deepEqual(states(ok(await am.poa('geni_stop', {}, [slivers[1]!.urn]))), ['geni_stopping'])
+    assert.deepEqual((await am.record()).slivers.map((s) => s.operational), ['geni_ready', 'geni_stopping'])
+    assert.deepEqual(am.queue.added[0]!.params.slivers, [slivers[1]!.id])
+  })
+
+  it('an unknown action or a wrong state is unsupported: the state is named, and what is possible', async () => {
+    const am = await aggregate()
+    refused(await am.poa('geni_start'), 12, /no slivers/)
+    ok(await am.allocate(['a']))
+    refused(await am.poa('geni_start'), 13, /geni_pending_allocation.*now possible: Provision or Delete/)
+    await am.on('Provision', {})
+    await am.settle()
+    refused(await am.poa('violin_snapshot'), 13, /a is geni_notready, it must be geni_ready; now possible: geni_start/)
+    for (const action of ['explode', 'constructor', '__proto__', '']) refused(await am.poa(action), 13, /there is no action.*violin_rollback/)
+  })
+})
+
+describe('violin_snapshot', () => {
+  it('shows a wait state and the URN of the snapshot, and queues it with name and id', async () => {
+    const am = await aggregate()
+    await am.ready()
+    const value = ok(await am.poa('violin_snapshot', { violin_name: 'before' }))
+    assert.deepEqual(states(value), ['violin_snapshotting', 'violin_snapshotting'])
+    const [operation] = am.queue.added
+    assert.match(operation!.params.snapshot!, /^s-[0-9a-f]{12}$/)
+    assert.deepEqual([operation!.kind, operation!.params.name], ['snapshot', 'before'])
+    for (const s of listOf(value)) assert.equal(s['violin_snapshot'], `urn:publicid:IDN+lab.example+snapshot+${operation!.params.snapshot!}`)
+  })
+
+  it('while an operation holds the slice a second one is busy, with the name of the first', async () => {
+    const am = await aggregate()
+    await am.ready()
+    ok(await am.poa('violin_suspend'))
+    for (const action of ['violin_snapshot', 'violin_rollback', 'violin_resume']) refused(await am.poa(action), 14, /busy with suspend/)
+  })
+
+  it('never waits for a snapshot of the policy', async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.update(am.sliceUrn, (r) => ({ ...r, operation: { id: 'snapshot-1', kind: 'snapshot', since: 'now', byPolicy: true } }))
+    ok(await am.poa('violin_snapshot'))
+  })
+
+  it('is for the whole slice: some of its slivers, even one named twice, are not enough', async () => {
+    const am = await aggregate()
+    const { slivers } = await am.ready()
+    const [a, b] = slivers.map((s) => s.urn) as [string, string]
+    for (const urns of [[a], [a, a], [b, b.toUpperCase().replace('URN:PUBLICID:IDN', 'urn:publicid:IDN').replace('+SLIVER+', '+sliver+')]]) {
+      refused(await am.poa('violin_snapshot', {}, urns), 13, /whole slices/)
+    }
+    ok(await am.poa('violin_snapshot', {}, [b, a]))
+  })
+
+  it('by slice passes over slivers that are only allocated', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    ok(await am.allocate(['b']))
+    assert.deepEqual(states(ok(await am.poa('violin_snapshot'))), ['violin_snapshotting'])
+  })
+
+  it('refuses a name that the slice has, that is no name, or that could be taken for an id', async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { name: 'first' })])
+    refused(await am.poa('violin_snapshot', { violin_name: 'first' }), 17, /named first already/)
+    for (const name of ['../x', 'a b', '-x', 'x'.repeat(65), 's-0123456789ab']) refused(await am.poa('violin_snapshot', { violin_name: name }), 1, /violin_name/)
+    refused(await am.poa('violin_snapshot', { violin_name: 7 }), 1, /must be a string/)
+    assert.equal(am.queue.added.length, 0)
+  })
+})
+
+describe('violin_rollback, violin_resume, violin_delete', () => {
+  it('rollback takes the latest snapshot, or one by id, URN or name', async () => {
+    for (const [wanted, id] of [[undefined, 's-2'], ['s-1', 's-1'], ['first', 's-1'], ['urn:publicid:IDN+lab.example+snapshot+s-1', 's-1']] as const) {
+      const am = await aggregate()
+      await am.ready()
+      await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { name: 'first' }), entry('s-2')])
+      const value = ok(await am.poa('violin_rollback', wanted === undefined ? {} : { violin_snapshot: wanted }))
+      assert.deepEqual(states(value), ['violin_rolling_back', 'violin_rolling_back'])
+      assert.equal(listOf(value)[0]!['violin_snapshot'], entry(id).urn)
+      assert.equal(am.queue.added[0]!.params.snapshot, id)
+    }
+  })
+
+  it('without any snapshot, or to an unknown one, nothing is changed and the sentence says what to do', async () => {
+    const am = await aggregate()
+    await am.ready()
+    const before = await am.record()
+    refused(await am.poa('violin_rollback'), 12, /^the slice has no snapshot yet: take one with violin_snapshot$/)
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { name: 'first' })])
+    refused(await am.poa('violin_rollback', { violin_snapshot: 'frist' }), 12, /"frist": it has first \(s-1\)/)
+    assert.deepEqual([await am.record(), am.queue.added], [before, []])
+  })
+
+  it('rollback is possible from a failed VM, resume only from a suspended slice', async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { kind: 'suspend' })])
+    refused(await am.poa('violin_resume'), 13, /geni_ready, it must be violin_suspended/)
+    await am.settle('violin_suspended')
+    refused(await am.poa('violin_snapshot'), 13, /violin_suspended/)
+    await am.store.update(am.sliceUrn, (r) => ({ ...r, head: 's-1' }))
+    refused(await am.poa('violin_delete', { violin_snapshot: 's-1' }), 7, /resume it first/)
+    assert.deepEqual(states(ok(await am.poa('violin_resume'))), ['violin_resuming', 'violin_resuming'])
+    assert.equal(am.queue.added[0]!.params.snapshot, 's-1')
+    await am.settle('geni_failed')
+    ok(await am.poa('violin_rollback'))
+  })
+
+  it('delete must be told which, and leaves the slivers in their states', async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1'), entry('s-2')])
+    refused(await am.poa('violin_delete'), 1, /needs the option violin_snapshot/)
+    refused(await am.poa('violin_delete', { violin_snapshot: 's-3' }), 12, /it has s-1, s-2/)
+    assert.deepEqual(states(ok(await am.poa('violin_delete', { violin_snapshot: 's-1' }))), ['geni_ready', 'geni_ready'])
+    assert.deepEqual(am.queue.added.map((o) => [o.kind, o.params.snapshot]), [['delete-snapshot', 's-1']])
+  })
+})
+
+describe('violin_list', () => {
+  it('is sent once, with the first sliver, in types that every XML-RPC client takes', async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { name: 'first' }), entry('s-2', { origin: 'policy' })])
+    const answered = await am.poa('violin_list')
+    const [first, second] = listOf(ok(answered))
+    encodeResponse(answered.whole)
+    assert.equal(second!['violin_snapshots'], undefined)
+    const [one, two] = first!['violin_snapshots'] as Struct[]
+    const { id, bytes, pause_ms: pause, skew_ms: skew, longest_hold_ms: hold, frames_recorded: recorded, committed_ms: committed } = one!
+    assert.deepEqual({ id, bytes, pause, skew, hold, recorded, committed }, {
+      id: 's-1', bytes: '3000000000', pause: { a: '7.5', b: '8' }, skew: '0.25', hold: '9.5', recorded: 4, committed: 813,
+    })
+    assert.equal(two!['origin'], 'policy')
+  })
+
+  it('works while the slice is busy', async () => {
+    const am = await aggregate()
+    await am.ready()
+    ok(await am.poa('violin_snapshot'))
+    assert.deepEqual(listOf(ok(await am.poa('violin_list')))[0]!['violin_snapshots'], [])
+  })
+})
