@@ -82,6 +82,16 @@ describe('Status', () => {
   })
 })
 
+describe('a list of slivers', () => {
+  it('that names one twice, in whatever case, has it once in the answer', async () => {
+    const am = await aggregate()
+    const { slivers } = await am.ready(['a', 'b'])
+    const urn = slivers[0]!.urn
+    const answered = await am.call('Status', [[urn, urn, urn.replace('lab.example', 'LAB.example')], am.credentials, {}])
+    assert.deepEqual(listOf(ok(answered)).map((s) => s['geni_sliver_urn']), [urn])
+  })
+})
+
 describe('Renew', () => {
   it('moves the end to the very instant that was asked for', async () => {
     const am = await aggregate()
@@ -158,6 +168,14 @@ describe('Delete', () => {
     ok(await am.call('Delete', [[b!['geni_sliver_urn'] as string], am.credentials, {}]))
     const record = await am.record()
     assert.deepEqual([record.operation, record.slivers.map((s) => s.clientId)], [held, ['a']])
+  })
+
+  it('of the last sliver of a slice that has run is a job, because the snapshots go with it', async () => {
+    const am = await aggregate()
+    ok(await am.allocate(['a']))
+    await am.store.update(am.sliceUrn, (r) => ({ ...r, run: 'r1' }))
+    ok(await am.on('Delete', {}))
+    assert.deepEqual(am.queue.added.map((o) => o.kind), ['delete'])
   })
 
   it('is waited for by the next Allocate of the same names', async () => {
