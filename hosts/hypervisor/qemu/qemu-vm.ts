@@ -30,6 +30,11 @@ interface QueueStatus { 'used-idx': number; 'vring-desc': number; 'vring-used': 
 
 /** Device state and stream overhead beside the RAM itself. */
 const streamOverheadBytes = 16 * 1024 * 1024
+const touchedBytes = 4 * 1024 * 1024
+/** q35 with 2.75 GiB and more has what is beyond 2 GiB at 4 GiB. */
+const splitFromBytes = 0xb000_0000
+const lowMemoryBytes = 2 * 1024 ** 3
+const highMemoryAt = 4 * 1024 ** 3
 let cuts = 0
 
 export class QemuVm implements Vm {
@@ -109,6 +114,7 @@ export class QemuVm implements Vm {
       })
       await this.setBackground(plan.background)
       await this.qmp.passDescriptor('snap', sink.fd)
+      if (plan.background) await this.touchMemory()
     } catch (error) {
       await this.dropOverlay(node, plan.overlay)
       await sink?.close()
@@ -218,6 +224,19 @@ export class QemuVm implements Vm {
       await rescueFrozenGuest(this.process.pid)
     }
     await this.resume()
+  }
+
+  /**
+   * Has QEMU read all of the guest's memory once while the guest runs. QEMU does it again inside the pause, before it
+   * write-protects the pages; where the host is itself virtual the first read of each page after an earlier snapshot is a
+   * fault (0.6 us: 20 ms for 128 MiB, measured), and this takes the faults beforehand. In pieces, so that nothing waits long.
+   */
+  private async touchMemory(): Promise<void> {
+    const bytes = this.instance.spec.memoryMiB * 1024 * 1024
+    for (let done = 0; done < bytes; done += touchedBytes) {
+      const address = bytes < splitFromBytes || done < lowMemoryBytes ? done : highMemoryAt + done - lowMemoryBytes
+      await this.qmp.call('pmemsave', { val: address, size: Math.min(touchedBytes, bytes - done), filename: '/dev/null' })
+    }
   }
 
   /** An agent that died in a cut leaves a VM that is still being saved. It ends by itself; a failed one is rescued. */
