@@ -21,6 +21,7 @@ export interface HostLinks extends VmHosts, CutHosts {
 const firstConnectMs = 30_000
 const reconnectMs = 100
 const askMs = 15_000
+const awayMs = 8_000
 
 /** Connects to all hosts. Fails when one does not answer within half a minute. */
 export async function connectHosts(at: { hosts: { name: string; socket: string }[]; log: Log; clock: Clock }): Promise<HostLinks> {
@@ -58,9 +59,10 @@ export async function connectHosts(at: { hosts: { name: string; socket: string }
     }
   }
 
-  function ask<T>(host: string, method: string, params: unknown, timeoutMs: number): Promise<T> {
-    const rpc = links.get(host)
-    if (!rpc) return Promise.reject(new Failure('host-lost', `the agent of ${host} is not connected`))
+  /** An agent that is away for a moment (it is being started again) is waited for; one that was lost in mid-call is an error. */
+  async function ask<T>(host: string, method: string, params: unknown, timeoutMs: number): Promise<T> {
+    const rpc = await until(at.clock, Math.min(timeoutMs, awayMs), reconnectMs, () => (closed ? undefined : links.get(host)))
+    if (!rpc) throw new Failure('host-lost', `the agent of ${host} is not connected`)
     return rpc.request<T>(method, params, timeoutMs)
   }
 
