@@ -27,7 +27,6 @@ export function requestOf(names: string[], extra = ''): string {
 }
 
 export interface Answered { code: number; value: Value; output: string; whole: Struct }
-export type Aggregate = Awaited<ReturnType<typeof aggregate>>
 
 export async function aggregate(memoryFreeMiB = 4096) {
   const { alice, slice, trust, credential } = await field()
