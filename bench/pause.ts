@@ -111,7 +111,9 @@ try {
   }
   const restores: { runningMs: number; firstFrameMs?: number }[] = []
   for (let i = 0; i < Number(values.restores); i++) {
-    const went = await snapshots.restore({ op: `restore-${i}`, token: 1000 + i, snapshot: entries.at(-1)!.id, slice: { urn: 'bench', uuid: slice }, run, epoch, members })
+    const went = await snapshots.restore({
+      op: `restore-${i}`, token: 1000 + i, snapshot: entries.at(-1)!.id, slice: { urn: 'bench', uuid: slice }, run, epoch, members,
+    })
     run = went.run
     epoch = went.epoch
     restores.push(went)
@@ -143,9 +145,12 @@ try {
 
 function print(results: Record<string, Distribution>, entries: SnapshotEntry[]): void {
   const sum = (of: (e: SnapshotEntry) => number) => entries.reduce((n, e) => n + of(e), 0)
-  say(`${count} VMs of 128 MiB under bank load, ${entries.length} snapshots; frames held ${sum((e) => e.framesHeld)}, recorded ${sum((e) => e.framesRecorded)}, put back ${sum((e) => e.framesPutBack)}`)
+  const frames = `frames held ${sum((e) => e.framesHeld)}, recorded ${sum((e) => e.framesRecorded)}, put back ${sum((e) => e.framesPutBack)}`
+  say(`${count} VMs of 128 MiB under bank load, ${entries.length} snapshots; ${frames}`)
   say('ms'.padEnd(12) + ['median', 'p90', 'max', 'n'].map((h) => h.padStart(9)).join(''))
-  for (const [name, d] of Object.entries(results)) say(name.padEnd(12) + [d.median, d.p90, d.max].map((x) => x.toFixed(1).padStart(9)).join('') + String(d.n).padStart(9))
+  for (const [name, d] of Object.entries(results)) {
+    say(name.padEnd(12) + [d.median, d.p90, d.max].map((x) => x.toFixed(1).padStart(9)).join('') + String(d.n).padStart(9))
+  }
   say(`pause / bare stop+cont (medians): ${(results['pause']!.median / results['bareStop']!.median).toFixed(1)}`)
   if (values.json) process.stdout.write(`${JSON.stringify(results)}\n`)
 }

@@ -10,7 +10,7 @@ import { openSliceStore } from '../slices/redis-slice-store.js'
 import type { SnapshotMode } from '../snapshots/needs.js'
 import { openSnapshots } from '../snapshots/open.js'
 import { connectHosts } from './host-links.js'
-import { expireSlivers, keepSchedules, snapshotTick, type PeriodicParts } from './periodic.js'
+import { expireSlivers, keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from './periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
 import { runOperation } from './slice-jobs.js'
 import { noteCatalogue } from './snapshot-jobs.js'
@@ -65,7 +65,7 @@ const watching = setInterval(() => {
   busy = true
   void expireSlivers(parts).then(() => keepSchedules(parts)).catch(complain('the clock work failed')).finally(() => { busy = false })
 }, watchMs)
-const counting = setInterval(() => void noteHosts(parts).catch(complain('the hosts could not be noted')), hostsMs)
+const counting = setInterval(() => void noteHosts(parts).then(() => mendLocks(parts)).catch(complain('the hosts could not be noted')), hostsMs)
 log.info('worker is up')
 process.send?.({ ready: true })
 

@@ -7,6 +7,8 @@ import { provisioned } from '../slices/slice.js'
 import type { Schedulers, Tick } from './queues.js'
 import type { JobParts } from './surroundings.js'
 
+const orphanedMs = 30_000
+
 export interface PeriodicParts extends JobParts { queue: OperationQueue; schedulers: Schedulers }
 
 /** A firing of a slice's scheduler: one snapshot, unless the slice is not in a state for it. */
@@ -37,6 +39,23 @@ export async function keepSchedules(at: PeriodicParts): Promise<void> {
     const ready = provisioned(slice).some((s) => s.operational === 'geni_ready')
     if (slice.policy?.intervalMs && ready && !slice.shutdown) await at.schedulers.set(slice.uuid, slice.urn, slice.policy.intervalMs)
     else await at.schedulers.remove(slice.uuid)
+  }
+}
+
+/**
+ * An AM that died between taking a slice and adding the job leaves it locked with nobody at work: the job is added again
+ * (adding it twice is adding it once), and a lock without an operation's record is given up after a while.
+ */
+export async function mendLocks(at: PeriodicParts): Promise<void> {
+  for (const slice of await at.store.slices()) {
+    if (!slice.operation) continue
+    const { id, since } = slice.operation
+    const operation = await at.store.operation(id)
+    if (operation?.state === 'queued') await at.queue.add(operation)
+    else if ((!operation || operation.ended !== '') && at.clock.now() - Date.parse(since) > orphanedMs) {
+      at.log.warn({ slice: slice.urn, id }, 'a lock without an operation at work is given up')
+      await at.store.update(slice.urn, (record) => (record.operation?.id === id ? { ...record, operation: null } : undefined))
+    }
   }
 }
 

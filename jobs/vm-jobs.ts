@@ -9,6 +9,8 @@ import type { Sliver } from '../slices/sliver.js'
 import { vmSpecOf } from '../slices/vm-spec-of.js'
 import type { JobParts } from './surroundings.js'
 
+const maximaMs = 10_000
+
 const chosen = (slice: SliceRecord, operation: Operation): Sliver[] =>
   slice.slivers.filter((s) => operation.params.slivers?.includes(s.id) ?? true)
 
@@ -72,24 +74,25 @@ export async function deleteJob(at: JobParts, slice: SliceRecord, operation: Ope
   for (const sliver of gone) await at.hosts.destroyVm(sliver.host, sliver.id)
   const left = slice.slivers.filter((s) => !gone.includes(s))
   if (left.length > 0) {
-    return endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = record.slivers.filter((s) => !gone.some((g) => g.id === s.id)) })
+    return endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = without(record, gone) })
   }
   for (const entry of await at.snapshots.list(slice.uuid)) await at.snapshots.remove(slice.uuid, entry.id)
   await at.store.saveSnapshots(slice.uuid, [])
   await forget(slice)
-  await endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = [] })
+  await endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = without(record, gone) })
   const now = await at.store.slice(slice.urn)
-  if (now?.slivers.length === 0 && !now.shutdown) await at.store.remove(slice.urn)
+  if (now?.slivers.length === 0 && !now.shutdown) await at.store.remove(slice.urn, now.rev) // unless somebody allocates again
 }
+
+const without = (record: SliceRecord, gone: Sliver[]): Sliver[] => record.slivers.filter((s) => !gone.some((g) => g.id === s.id))
 
 /** The run that VMs boot into: the slice's present one, or its first. Written down before anything boots in it. */
 async function runOf(at: JobParts, slice: SliceRecord, operation: Operation): Promise<{ run: string; epoch: number } | undefined> {
-  if (slice.run !== '') {
-    const hosts = [...new Set(slice.slivers.map((s) => s.host))]
-    const seen = await Promise.all(hosts.map((host) => at.hosts.ask(host, 'maxima', { slice: slice.uuid }, 10_000)))
-    return { run: slice.run, epoch: Math.max(slice.epoch, ...seen.map((m) => m.k)) }
-  }
-  const run = nextRun([], at.random)
-  const record = await at.store.update(slice.urn, (now) => (holds(now, operation) ? { ...now, run, epoch: 1 } : undefined))
+  const hosts = [...new Set(slice.slivers.map((s) => s.host))]
+  const seen = await Promise.all(hosts.map((host) => at.hosts.ask(host, 'maxima', { slice: slice.uuid }, maximaMs)))
+  const epoch = Math.max(slice.epoch, ...seen.map((m) => m.k))
+  if (slice.run !== '') return { run: slice.run, epoch }
+  const run = nextRun(seen.map((m) => m.run), at.random) // hosts may remember an earlier slice of this UUID
+  const record = await at.store.update(slice.urn, (now) => (holds(now, operation) ? { ...now, run, epoch: epoch + 1 } : undefined))
   return holds(record, operation) ? { run: record.run, epoch: record.epoch } : undefined
 }

@@ -122,6 +122,10 @@ export class SliceNet {
     return this.ports(vm).every((p) => p.link?.drained() ?? true)
   }
 
+  isConnected(vm: string): boolean {
+    return this.ports(vm).every((p) => p.link?.connected ?? false)
+  }
+
   isEmptied(vm: string): boolean {
     return this.ports(vm).every((p) => p.link?.emptied() ?? true)
   }

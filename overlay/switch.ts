@@ -30,6 +30,7 @@ export interface SwitchOptions {
 }
 
 const emptiedMs = 100
+const connectedMs = 1_000
 
 export class Switch {
   readonly handlers: Handlers
@@ -143,7 +144,9 @@ export class Switch {
     live.net.gate(ask.vm)
     const release = setTimeout(() => { if (!live.cut) live.net.thaw(ask.vm) }, limits.holdMs) // whoever asked may be dead
     release.unref()
-    const drained = await until(this.at.clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
+    // without a connection QEMU drops what the guest sends and counts it as sent: no base can be had then
+    const there = await until(this.at.clock, connectedMs, 5, () => (live.net.isConnected(ask.vm) ? true : undefined))
+    const drained = there && (await until(this.at.clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined)))
     return { drained: drained === true }
   }
 

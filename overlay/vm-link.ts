@@ -15,6 +15,7 @@ const batchBytes = 65_536
 
 /** What a port needs of the VM behind it; tests supply their own. */
 export interface PortLink {
+  readonly connected: boolean
   readonly ready: boolean
   send(bytes: Buffer): void
   /** Has the VM's side read everything that was sent? */
@@ -26,7 +27,7 @@ export interface PortLink {
 
 export class VmLink implements PortLink {
   private socket: Socket | undefined
-  private connected = false
+  connected = false
   private closed = false
   private partial: Buffer = Buffer.alloc(0)
   private out: Buffer[] = []

@@ -13,6 +13,8 @@ export interface RedisSliceStore extends SliceStore {
 
 const updateTries = 50
 const keptOperations = 200
+/** The index from slivers to slices is written again with every change; of a sliver that is gone it ends by itself. */
+const sliverIndexSeconds = 400 * 24 * 3600
 const format = 1
 
 // KEYS: record, set of all. ARGV: revision expected (0: must not exist), new value, URN.
@@ -25,6 +27,14 @@ redis.call('SET', KEYS[1], ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[3])
 return 1`
 
+// KEYS: record, set of all. ARGV: revision expected, URN.
+const compareAndRemove = `
+local now = redis.call('GET', KEYS[1])
+if not now or cjson.decode(now)['rev'] ~= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SREM', KEYS[2], ARGV[2])
+return 1`
+
 const sliceKey = (urn: string): string => `slice:${urn.toLowerCase()}`
 const sliverKey = (urn: string): string => `sliver:${urn.toLowerCase()}`
 const allSlices = 'slices'
@@ -33,7 +43,7 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
   async function swap(record: SliceRecord, expected: number): Promise<boolean> {
     const done = await redis.eval(compareAndSet, 2, sliceKey(record.urn), allSlices, expected, JSON.stringify(record), record.urn.toLowerCase())
     if (done !== 1) return false
-    for (const sliver of record.slivers) await redis.set(sliverKey(sliver.urn), record.urn)
+    for (const sliver of record.slivers) await redis.set(sliverKey(sliver.urn), record.urn, 'EX', sliverIndexSeconds)
     return true
   }
 
@@ -66,10 +76,8 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
       }
       throw new Failure('failed', `the record of ${urn} is changed too often`)
     },
-    async remove(urn) {
-      const record = await slice(urn)
-      await redis.del(sliceKey(urn), ...(record?.slivers ?? []).map((s) => sliverKey(s.urn)))
-      await redis.srem(allSlices, urn.toLowerCase())
+    async remove(urn, rev) {
+      return (await redis.eval(compareAndRemove, 2, sliceKey(urn), allSlices, rev, urn.toLowerCase())) === 1
     },
     async operation(id) {
       return read<Operation>(await redis.get(`op:${id}`), id)

@@ -18,7 +18,8 @@ export interface SliceStore {
    * (then nothing is written) and returns undefined for "leave it". Returns what is stored afterwards.
    */
   update(urn: string, change: (slice: SliceRecord) => SliceRecord | undefined): Promise<SliceRecord>
-  remove(urn: string): Promise<void>
+  /** Removes the record if it is still at this revision. */
+  remove(urn: string, rev: number): Promise<boolean>
   operation(id: string): Promise<Operation | undefined>
   saveOperation(operation: Operation): Promise<void>
   /** Newest first, ended ones included, at most `count`. */

@@ -32,7 +32,7 @@ export function openMemoryStore(): SliceStore {
       put(after)
       return copy(after)
     },
-    remove: async (urn) => { slices.delete(urn.toLowerCase()) },
+    remove: async (urn, rev) => get(urn)?.rev === rev && slices.delete(urn.toLowerCase()),
     operation: async (id) => copy(operations.get(id)),
     saveOperation: async (operation) => { operations.set(operation.id, copy(operation)) },
     operations: async (urn, count) =>

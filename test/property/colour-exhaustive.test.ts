@@ -28,7 +28,7 @@ function world(choose: (count: number) => number, rule: Rule, defect: Defect, fo
     const guest: Guest = { coins: [], sent: 0, socket: [], image: undefined, sentInImage: 0 }
     guests.set(id, guest)
     const port = net.addPort({ id, vm: `vm${id}`, lan: 'lan', mac: '', seq: 0, base: { usedRx: 0, usedTx: 0 } })
-    const link: PortLink = { ready: true, send: (bytes) => guest.socket.push(bytes), drained: () => true, emptied: () => true, close: () => undefined }
+    const link: PortLink = { connected: true, ready: true, send: (bytes) => guest.socket.push(bytes), drained: () => true, emptied: () => true, close: () => undefined }
     port.link = link
     net.ingress(port, frameOf(id, 0xff, 0)) // both are known to the address table
     guest.socket = []

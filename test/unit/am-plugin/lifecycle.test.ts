@@ -184,7 +184,7 @@ describe('Delete', () => {
     ok(await am.on('Delete', {}))
     am.time.whileAsleep = async () => {
       await am.settle()
-      await am.store.remove(am.sliceUrn)
+      await am.store.remove(am.sliceUrn, (await am.store.slice(am.sliceUrn))!.rev)
     }
     ok(await am.allocate(['a']))
   })
