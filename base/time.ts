@@ -33,10 +33,10 @@ export async function until<T>(
   }
 }
 
-/** Rejects with `error()` when `work` has not settled within `ms`. The work itself is not stopped. */
+/** Rejects with `error()` when `work` has not settled within `ms`. The work itself is not stopped. A deadline alone keeps no process alive. */
 export async function within<T>(ms: number, work: Promise<T>, error: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => { timer = setTimeout(() => reject(error()), ms) })
+  const late = new Promise<never>((_, reject) => { timer = setTimeout(() => reject(error()), ms).unref() })
   try {
     return await Promise.race([work, late])
   } finally {

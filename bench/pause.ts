@@ -74,7 +74,7 @@ const agentConfig = {
   host: 'local', folder: join(folder, 'host'), runFolder: join(folder, 'run'), store: join(folder, 'store'), socket: join(folder, 'agent.sock'),
   switchSocket: join(folder, 'switch.sock'), imageFolder: resolve(program, '..', 'build', 'image'), qemu: 'qemu-system-x86_64', accelerator: 'auto',
 }
-let specs: VmSpec[] = []
+let specs: VmSpec[]
 try {
   execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem'),
     '-days', '2', '-subj', '/CN=bench'], { stdio: 'ignore' })
