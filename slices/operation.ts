@@ -1,6 +1,8 @@
 // An operation: one long change of a slice, done by one job. Its record is kept after its end, so that a user can ask a
 // minute later what became of it.
 
+import type { OperationalState } from './sliver.js'
+
 export type OperationKind =
   | 'provision' | 'start' | 'stop' | 'restart' | 'snapshot' | 'rollback' | 'suspend' | 'resume' | 'delete-snapshot' | 'delete' | 'shutdown'
 
@@ -18,7 +20,8 @@ export interface Operation {
   /** Fencing token: hosts and store refuse a lower one than they have seen. */
   token: number
   state: 'queued' | 'running' | 'done' | 'failed' | 'pre-empted'
-  params: { slivers?: string[]; snapshot?: string; name?: string }
+  /** `was`: operational states before the operation, by sliver id; what a failed one goes back to. */
+  params: { slivers?: string[]; snapshot?: string; name?: string; was?: Record<string, OperationalState> }
   result: Record<string, string | number>
   error: string
   created: string

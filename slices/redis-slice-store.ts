@@ -3,7 +3,7 @@
 import type { Redis } from 'ioredis'
 import { Failure, Refusal } from '../base/errors.js'
 import type { Operation } from './operation.js'
-import type { HostRecord, SliceStore } from './slice-store.js'
+import type { HostRecord, KeptSnapshots, SliceStore } from './slice-store.js'
 import type { SliceRecord } from './slice.js'
 
 export interface RedisSliceStore extends SliceStore {
@@ -13,18 +13,33 @@ export interface RedisSliceStore extends SliceStore {
 
 const updateTries = 50
 const keptOperations = 200
+/** Operations are kept after their end for people who ask later, not for ever. */
+const operationSeconds = 30 * 24 * 3600
 /** The index from slivers to slices is written again with every change; of a sliver that is gone it ends by itself. */
 const sliverIndexSeconds = 400 * 24 * 3600
 const format = 1
 
-// KEYS: record, set of all. ARGV: revision expected (0: must not exist), new value, URN.
-const compareAndSet = `
+// KEYS: operation, list of the slice's operations. ARGV: value, id, seconds to keep both.
+const putOperation = `
+local function put(operation, list, value, id, seconds)
+  if redis.call('EXISTS', operation) == 0 then redis.call('LPUSH', list, id) end
+  redis.call('SET', operation, value, 'EX', seconds)
+  redis.call('EXPIRE', list, seconds)
+end
+`
+const saveOperation = `${putOperation}
+put(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])`
+
+// KEYS: record, set of all; and, for an operation beside it, those of putOperation.
+// ARGV: revision expected (0: must not exist), new value, URN; and those of putOperation.
+const compareAndSet = `${putOperation}
 local now = redis.call('GET', KEYS[1])
 local rev = 0
 if now then rev = cjson.decode(now)['rev'] end
 if rev ~= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[3])
+if KEYS[3] then put(KEYS[3], KEYS[4], ARGV[4], ARGV[5], ARGV[6]) end
 return 1`
 
 // KEYS: record, set of all. ARGV: revision expected, URN.
@@ -37,14 +52,27 @@ return 1`
 
 const sliceKey = (urn: string): string => `slice:${urn.toLowerCase()}`
 const sliverKey = (urn: string): string => `sliver:${urn.toLowerCase()}`
+const operationKey = (id: string): string => `op:${id}`
+const listKey = (sliceUrn: string): string => `ops:${sliceUrn.toLowerCase()}`
 const allSlices = 'slices'
+const keptKey = 'kept-snapshots'
 
 export function openSliceStore(redis: Redis): RedisSliceStore {
-  async function swap(record: SliceRecord, expected: number): Promise<boolean> {
-    const done = await redis.eval(compareAndSet, 2, sliceKey(record.urn), allSlices, expected, JSON.stringify(record), record.urn.toLowerCase())
+  async function swap(record: SliceRecord, expected: number, operation?: Operation): Promise<boolean> {
+    const keys = [sliceKey(record.urn), allSlices, ...(operation ? [operationKey(operation.id), listKey(operation.slice)] : [])]
+    const done = await redis.eval(
+      compareAndSet, keys.length, ...keys, expected, JSON.stringify(record), record.urn.toLowerCase(),
+      ...(operation ? [JSON.stringify(operation), operation.id, operationSeconds] : []),
+    )
     if (done !== 1) return false
+    if (operation) await trim(operation.slice)
     for (const sliver of record.slivers) await redis.set(sliverKey(sliver.urn), record.urn, 'EX', sliverIndexSeconds)
     return true
+  }
+
+  async function trim(sliceUrn: string): Promise<void> {
+    for (const old of await redis.lrange(listKey(sliceUrn), keptOperations, -1)) await redis.del(operationKey(old))
+    await redis.ltrim(listKey(sliceUrn), 0, keptOperations - 1)
   }
 
   async function slice(urn: string): Promise<SliceRecord | undefined> {
@@ -64,7 +92,7 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
       return record?.slivers.some((s) => s.urn.toLowerCase() === sliverUrn.toLowerCase()) ? record : undefined
     },
     create: (record) => swap({ ...record, rev: 1 }, 0),
-    async update(urn, change) {
+    async update(urn, change, alongside) {
       for (let i = 0; i < updateTries; i++) {
         const before = await slice(urn)
         if (!before) throw new Refusal('not-found', `there is no slice ${urn} here`)
@@ -72,7 +100,7 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
         const after = change(structuredClone(before))
         if (after === undefined) return before
         after.rev = rev + 1
-        if (await swap(after, rev)) return after
+        if (await swap(after, rev, alongside?.())) return after
       }
       throw new Failure('failed', `the record of ${urn} is changed too often`)
     },
@@ -80,19 +108,16 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
       return (await redis.eval(compareAndRemove, 2, sliceKey(urn), allSlices, rev, urn.toLowerCase())) === 1
     },
     async operation(id) {
-      return read<Operation>(await redis.get(`op:${id}`), id)
+      return read<Operation>(await redis.get(operationKey(id)), id)
     },
     async saveOperation(operation) {
-      const list = `ops:${operation.slice.toLowerCase()}`
-      const fresh = (await redis.getset(`op:${operation.id}`, JSON.stringify(operation))) === null
-      if (!fresh) return
-      await redis.lpush(list, operation.id)
-      for (const old of await redis.lrange(list, keptOperations, -1)) await redis.del(`op:${old}`)
-      await redis.ltrim(list, 0, keptOperations - 1)
+      const keys = [operationKey(operation.id), listKey(operation.slice)]
+      await redis.eval(saveOperation, keys.length, ...keys, JSON.stringify(operation), operation.id, operationSeconds)
+      await trim(operation.slice)
     },
     async operations(sliceUrn, count) {
-      const ids = await redis.lrange(`ops:${sliceUrn.toLowerCase()}`, 0, count - 1)
-      const found = await Promise.all(ids.map(async (id) => read<Operation>(await redis.get(`op:${id}`), id)))
+      const ids = await redis.lrange(listKey(sliceUrn), 0, count - 1)
+      const found = await Promise.all(ids.map(async (id) => read<Operation>(await redis.get(operationKey(id)), id)))
       return found.filter((o): o is Operation => o !== undefined)
     },
     async hosts() {
@@ -109,6 +134,16 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
     async saveSnapshots(sliceUuid, entries) {
       if (entries.length === 0) await redis.del(`snapshots:${sliceUuid}`)
       else await redis.set(`snapshots:${sliceUuid}`, JSON.stringify(entries))
+    },
+    async kept() {
+      const all = await redis.hgetall(keptKey)
+      return Object.keys(all).sort().map((uuid) => read<KeptSnapshots>(all[uuid]!, uuid)!)
+    },
+    async keep(kept) {
+      await redis.hset(keptKey, kept.uuid, JSON.stringify(kept))
+    },
+    async forgetKept(sliceUuid) {
+      await redis.hdel(keptKey, sliceUuid)
     },
     journal: {
       save: async (op, state) => { await redis.set(`cut:${op}`, JSON.stringify(state)) },

@@ -41,8 +41,7 @@ export async function beginOperation(
     record.operation = { id, kind: wanted.kind, since: now, byPolicy: wanted.who === 'policy' }
     change(record, operation)
     return record
-  })
-  await at.store.saveOperation(operation!)
+  }, () => operation!)
   return { slice, operation: operation! }
 }
 
@@ -50,20 +49,27 @@ export async function beginOperation(
 export const holds = (slice: SliceRecord | undefined, operation: { id: string; token: number }): boolean =>
   slice?.operation?.id === operation.id && slice.token === operation.token
 
-/** Ends an operation: its record is kept, the slice is free again (unless somebody else has taken it meanwhile). */
+/**
+ * Ends an operation and frees its slice, in one step: whoever dies on the way leaves neither a lock without an operation
+ * nor slivers that wait for nobody. When another has taken the slice meanwhile, only the record of the operation changes.
+ */
 export async function endOperation(
   at: { store: SliceStore; clock: Clock }, operation: Operation,
   end: { state: 'done' | 'failed' | 'pre-empted'; error?: string; result?: Operation['result'] },
   change: (slice: SliceRecord) => void,
 ): Promise<void> {
-  await at.store.saveOperation({
+  const ended: Operation = {
     ...operation, state: end.state, error: end.error ?? '', result: end.result ?? {}, ended: rfc3339(at.clock.now()),
-  })
-  if (!(await at.store.slice(operation.slice))) return
-  await at.store.update(operation.slice, (record) => {
-    if (!holds(record, operation)) return undefined
-    record.operation = null
-    change(record)
-    return record
-  })
+  }
+  let held = false
+  if (await at.store.slice(operation.slice)) {
+    await at.store.update(operation.slice, (record) => {
+      held = holds(record, operation)
+      if (!held) return undefined
+      record.operation = null
+      change(record)
+      return record
+    }, () => ended)
+  }
+  if (!held) await at.store.saveOperation({ ...ended, state: end.state === 'failed' ? 'pre-empted' : end.state })
 }

@@ -5,6 +5,9 @@ import type { SliceRecord } from './slice.js'
 
 export interface HostRecord extends HostCapacity { at: string; alive: boolean }
 
+/** `until`: RFC 3339; then the snapshots go. */
+export interface KeptSnapshots { format: 1; uuid: string; urn: string; owner: string; until: string }
+
 export interface SliceStore {
   /** By URN, without regard to case. */
   slice(urn: string): Promise<SliceRecord | undefined>
@@ -15,9 +18,10 @@ export interface SliceStore {
   create(slice: SliceRecord): Promise<boolean>
   /**
    * Reads, changes, and writes if nobody else wrote meanwhile; else again, up to a bound. `change` gets a copy, may throw
-   * (then nothing is written) and returns undefined for "leave it". Returns what is stored afterwards.
+   * (then nothing is written) and returns undefined for "leave it". Returns what is stored afterwards. `alongside` gives
+   * an operation that is stored in the same step as the slice, or not at all.
    */
-  update(urn: string, change: (slice: SliceRecord) => SliceRecord | undefined): Promise<SliceRecord>
+  update(urn: string, change: (slice: SliceRecord) => SliceRecord | undefined, alongside?: () => Operation): Promise<SliceRecord>
   /** Removes the record if it is still at this revision. */
   remove(urn: string, rev: number): Promise<boolean>
   operation(id: string): Promise<Operation | undefined>
@@ -29,6 +33,10 @@ export interface SliceStore {
   /** What the catalogue knows of snapshots, for the AM, which has no access to the files. */
   snapshots(sliceUuid: string): Promise<unknown[]>
   saveSnapshots(sliceUuid: string, entries: unknown[]): Promise<void>
+  /** Slices whose lease has ended and whose snapshots still wait for their owner. One entry per UUID. */
+  kept(): Promise<KeptSnapshots[]>
+  keep(kept: KeptSnapshots): Promise<void>
+  forgetKept(sliceUuid: string): Promise<void>
 }
 
 /** How the AM hands work to the worker. */

@@ -2,7 +2,7 @@
 // update sees what was stored last.
 import { Refusal } from '../../base/errors.js'
 import type { Operation } from '../../slices/operation.js'
-import type { HostRecord, OperationQueue, SliceStore } from '../../slices/slice-store.js'
+import type { HostRecord, KeptSnapshots, OperationQueue, SliceStore } from '../../slices/slice-store.js'
 import type { SliceRecord } from '../../slices/slice.js'
 
 export function openMemoryStore(): SliceStore {
@@ -10,6 +10,7 @@ export function openMemoryStore(): SliceStore {
   const operations = new Map<string, Operation>()
   const hosts = new Map<string, HostRecord>()
   const snapshots = new Map<string, unknown[]>()
+  const kept = new Map<string, KeptSnapshots>()
   const copy = <T>(value: T): T => structuredClone(value)
   const get = (urn: string) => copy(slices.get(urn.toLowerCase()))
   const put = (record: SliceRecord) => { slices.set(record.urn.toLowerCase(), copy(record)) }
@@ -23,13 +24,15 @@ export function openMemoryStore(): SliceStore {
       put({ ...record, rev: 1 })
       return true
     },
-    async update(urn, change) {
+    async update(urn, change, alongside) {
       const before = get(urn)
       if (!before) throw new Refusal('not-found', `there is no slice ${urn} here`)
       const after = change(copy(before))
       if (after === undefined) return before
       after.rev = before.rev + 1
       put(after)
+      const operation = alongside?.()
+      if (operation) operations.set(operation.id, copy(operation))
       return copy(after)
     },
     remove: async (urn, rev) => get(urn)?.rev === rev && slices.delete(urn.toLowerCase()),
@@ -41,6 +44,9 @@ export function openMemoryStore(): SliceStore {
     saveHost: async (host) => { hosts.set(host.host, copy(host)) },
     snapshots: async (uuid) => copy(snapshots.get(uuid) ?? []),
     saveSnapshots: async (uuid, entries) => { snapshots.set(uuid, copy(entries)) },
+    kept: async () => [...kept.values()].map(copy),
+    keep: async (entry) => { kept.set(entry.uuid, copy(entry)) },
+    forgetKept: async (uuid) => { kept.delete(uuid) },
   }
 }
 

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import type { Redis } from 'ioredis'
+import type { Failure } from '../../base/errors.js'
+import { Refusal } from '../../base/errors.js'
+import { realRandom as random } from '../../base/random.js'
+import { realClock as clock } from '../../base/time.js'
+import { openRedis } from '../../jobs/queues.js'
+import type { Operation } from '../../slices/operation.js'
+import { openSliceStore } from '../../slices/redis-slice-store.js'
+import { beginOperation, endOperation } from '../../slices/slice-lock.js'
+import { aSlice, aSliver } from '../a-slice.js'
+import { startRedis, type PrivateRedis } from './redis.js'
+
+const operation = (id: string, slice: string): Operation => ({
+  format: 1, rev: 1, id, kind: 'start', slice, who: 'alice', why: 'geni_start', callId: 'c', token: 1, state: 'queued', params: {}, result: {},
+  error: '', created: '2026-03-01T12:00:00Z', ended: '',
+})
+
+describe('the store of record in Redis', function () {
+  this.timeout(30_000)
+  let server: PrivateRedis
+  let redis: Redis
+  before(async () => {
+    server = await startRedis()
+    redis = openRedis({ path: server.path })
+  })
+  after(async () => {
+    redis.disconnect()
+    await server.close()
+  })
+
+  it('creates a slice once, finds it without regard to case, and by its slivers', async () => {
+    const store = openSliceStore(redis)
+    const slice = aSlice('exp1')
+    assert.deepEqual(await Promise.all([store.create(slice), store.create(slice)]).then((made) => made.sort()), [false, true])
+    assert.deepEqual(await store.slice(slice.urn.replace('exp1', 'EXP1')), slice)
+    assert.equal((await store.sliceOfSliver(slice.slivers[1]!.urn.replace('lab.', 'LAB.')))?.urn, slice.urn)
+    await store.update(slice.urn, (r) => ({ ...r, slivers: [aSliver('a')] }))
+    assert.equal(await store.sliceOfSliver(slice.slivers[1]!.urn), undefined)
+  })
+
+  it('loses no write of many writers at once', async () => {
+    const stores = [openSliceStore(redis), openSliceStore(redis)]
+    const { urn } = aSlice('many')
+    await stores[0]!.create(aSlice('many'))
+    await Promise.all(Array.from({ length: 20 }, (_, i) => stores[i % 2]!.update(urn, (r) => ({ ...r, epoch: r.epoch + 1 }))))
+    const { epoch, rev } = (await stores[0]!.slice(urn))!
+    assert.deepEqual({ epoch, rev }, { epoch: 20, rev: 21 })
+  })
+
+  it('writes nothing when a change throws or declines', async () => {
+    const store = openSliceStore(redis)
+    const slice = aSlice('still')
+    await store.create(slice)
+    await assert.rejects(store.update(slice.urn, () => { throw new Refusal('busy', 'no') }, () => operation('start-still', slice.urn)), /no/)
+    await store.update(slice.urn, (r) => { r.epoch = 9; return undefined }, () => operation('start-still', slice.urn))
+    assert.deepEqual(await store.slice(slice.urn), slice)
+    assert.equal(await store.operation('start-still'), undefined)
+  })
+
+  it('removes a slice only if nobody has changed it since', async () => {
+    const store = openSliceStore(redis)
+    const { urn } = aSlice('gone')
+    await store.create(aSlice('gone'))
+    await store.update(urn, (r) => ({ ...r, epoch: 1 }))
+    assert.equal(await store.remove(urn, 1), false)
+    assert.equal(await store.remove(urn, 2), true)
+    assert.equal(await store.slice(urn), undefined)
+    assert.ok(!(await store.slices()).some((s) => s.urn === urn))
+    await assert.rejects(store.update(urn, (r) => r), /there is no slice/)
+  })
+
+  it('keeps the last 200 operations of a slice, newest first, each for a bounded time', async () => {
+    const store = openSliceStore(redis)
+    const { urn } = aSlice('busy')
+    for (let i = 0; i < 205; i++) await store.saveOperation(operation(`start-${i}`, urn))
+    await store.saveOperation({ ...operation('start-204', urn), state: 'done' })
+    assert.deepEqual((await store.operations(urn, 3)).map((o) => [o.id, o.state]), [['start-204', 'done'], ['start-203', 'queued'], ['start-202', 'queued']])
+    assert.equal((await store.operations(urn, 999)).length, 200)
+    assert.equal(await store.operation('start-4'), undefined)
+    assert.ok(await store.operation('start-5'))
+    for (const key of ['op:start-204', `ops:${urn.toLowerCase()}`]) assert.ok((await redis.ttl(key)) > 0, key)
+  })
+
+  it('gives a slice to one of many operations that want it, and tokens only grow', async () => {
+    const store = openSliceStore(redis)
+    const { urn } = aSlice('lock')
+    await store.create(aSlice('lock'))
+    const at = { store, clock, random }
+    const want = () => beginOperation(at, urn, { kind: 'start', who: 'alice', why: 'test', callId: 'c' }, () => undefined)
+    const tried = await Promise.allSettled(Array.from({ length: 10 }, want))
+    const won = tried.filter((t) => t.status === 'fulfilled')
+    assert.equal(won.length, 1)
+    for (const t of tried) if (t.status === 'rejected') assert.match((t.reason as Refusal).message, /busy with start since/)
+    const first = won[0]!.value.operation
+    assert.deepEqual(await store.operation(first.id), first)
+    await endOperation(at, first, { state: 'done' }, () => undefined)
+    const { operation: second } = await want()
+    assert.deepEqual([first.token, second.token], [1, 2])
+    assert.deepEqual((await store.operations(urn, 9)).map((o) => [o.id, o.state]), [[second.id, 'queued'], [first.id, 'done']])
+  })
+
+  it('remembers snapshots whose slice is gone until they are forgotten', async () => {
+    const store = openSliceStore(redis)
+    const kept = { format: 1 as const, uuid: 'u-1', urn: aSlice('x').urn, owner: 'alice', until: '2026-03-08T12:00:00Z' }
+    await store.keep(kept)
+    assert.deepEqual(await store.kept(), [kept])
+    await store.forgetKept('u-1')
+    assert.deepEqual(await store.kept(), [])
+  })
+
+  it('refuses a record of a later format instead of misreading it', async () => {
+    const store = openSliceStore(redis)
+    const { urn } = aSlice('later')
+    await redis.set(`slice:${urn.toLowerCase()}`, JSON.stringify({ ...aSlice('later'), format: 2 }))
+    await assert.rejects(store.slice(urn), (e: Failure) => e.code === 'damaged' && e.message.includes('format 2'))
+  })
+})
