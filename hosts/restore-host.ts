@@ -19,6 +19,7 @@ interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; wen
 export interface RestoreHostParts extends CutHostParts { hypervisor: Hypervisor; marks: SliceMarks }
 
 const firstFrameMs = 1_000
+const loginMs = 2_000
 
 export class RestoreHost {
   private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number; readyAt: number }>()
@@ -97,9 +98,9 @@ export class RestoreHost {
       await this.at.switchLink.ask('closeRun', { slice: order.slice, run: old.current })
     }
     await this.at.marks.raise(order.slice, { current: order.run })
-    await Promise.all(restore.vms.map((vm) => vm.openLogin()))
     await Promise.all(restore.vms.map((vm) => vm.resume()))
     const runningAt = this.at.clock.now()
+    await Promise.all(restore.vms.map((vm) => this.openLogin(vm)))
     for (const vm of restore.vms) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
     const frame = await this.firstFrames(order)
     const went: WentReport = { runningAt, ...(frame !== undefined ? { firstFrameMs: frame } : {}) }
@@ -120,6 +121,16 @@ export class RestoreHost {
     }
     await removeDurably(this.path(header.op))
     return null
+  }
+
+  /** A login that cannot be opened is told and costs no more: the VM runs. */
+  private async openLogin(vm: Vm): Promise<void> {
+    let why = ''
+    const opened = await until(this.at.clock, loginMs, 20, () => vm.openLogin().then(() => true, (error: unknown) => {
+      why = explain(error)
+      return undefined
+    }))
+    if (!opened) this.at.log.error({ vm: vm.instance.spec.vm, why }, 'it runs without a management login')
   }
 
   private async load(journal: Journal, vms: Vm[]): Promise<void> {

@@ -29,12 +29,15 @@ export async function startDetached(
   }
 }
 
-/** Field 22 of /proc/PID/stat; undefined when there is no such process, or only its remains. */
+/**
+ * Field 22 of /proc/PID/stat; undefined when there is no such process, or only its remains. A first thread that has ended while
+ * others have not is no remains yet: ports and files of the process are still taken.
+ */
 export async function startTime(pid: number): Promise<string | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return fields[0] === 'Z' ? undefined : fields[19]
+    return fields[0] === 'Z' && threadsOf(pid).length <= 1 ? undefined : fields[19]
   } catch {
     return undefined
   }
