@@ -34,6 +34,10 @@ export interface UpOptions {
 export interface Aggregate { url: string; layout: Layout; federation: Federation; pids(): Record<string, number>; stop(): Promise<void> }
 
 const killAllMs = 60_000
+/** Programs, their packages, and whether only a Redis of our own needs them. */
+const needed: [string, string, boolean][] = [
+  ['qemu-system-x86_64', 'qemu-system-x86', false], ['qemu-img', 'qemu-utils', false], ['setpriv', 'util-linux', false], ['redis-server', 'redis-server', true],
+]
 
 /** Starts everything. On failure everything that was started has been stopped again. */
 export async function startAggregate(options: UpOptions, clock: Clock, say: (line: string) => void): Promise<Aggregate> {
@@ -84,12 +88,19 @@ async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void
   if (!existsSync(join(options.imageFolder, 'image.json'))) {
     throw new Refusal('not-found', `there is no guest image in ${options.imageFolder}: run ./violin image`)
   }
+  for (const [program, name] of needed.filter(([, , own]) => !own || !options.redisUrl)) {
+    if (!isInstalled(program, options.env)) throw new Refusal('not-found', `${program} is not installed: apt-get install ${name}`)
+  }
   const { bavail, bsize } = statfsSync(layout.state)
   if (bavail * bsize < limits.freeFloorBytes) {
     const mib = (bytes: number) => `${Math.floor(bytes / 1048576)} MiB`
     throw new Failure('no-space', `only ${mib(bavail * bsize)} are free in ${layout.state}: at least ${mib(limits.freeFloorBytes)} are needed`)
   }
   if (options.listen.port !== 0) await freePort(options.listen.host, options.listen.port)
+}
+
+function isInstalled(program: string, env: Record<string, string>): boolean {
+  return (env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, program)))
 }
 
 async function federationOf(options: UpOptions, layout: Layout, clock: Clock): Promise<Federation> {
