@@ -10,9 +10,10 @@ import { openSliceStore } from '../slices/redis-slice-store.js'
 import type { SnapshotMode } from '../snapshots/needs.js'
 import { openSnapshots } from '../snapshots/open.js'
 import { connectHosts } from './host-links.js'
-import { expireSlivers, keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from './periodic.js'
+import { sweepKept } from './kept-snapshots.js'
+import { expireSlivers, finishEndings, keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from './periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
-import { runOperation } from './slice-jobs.js'
+import { operationRunner } from './slice-jobs.js'
 import { noteCatalogue } from './snapshot-jobs.js'
 import { noteHosts, noteReport, reconcile } from './vm-watch.js'
 
@@ -25,6 +26,8 @@ export interface WorkerConfig {
   snapshotMode: SnapshotMode
   authority: string
   software: string
+  /** How long snapshots wait for their owner after the end of a lease; 7 days when it is not said. */
+  graceDays?: number
   logLevel?: string
 }
 
@@ -32,6 +35,7 @@ const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as WorkerConfig
 const log = makeLog('worker', config.logLevel)
 const watchMs = 1_000
 const hostsMs = 5_000
+const dayMs = 24 * 3600_000
 
 const redis = openRedis(config.redis)
 const store = openSliceStore(redis)
@@ -42,7 +46,9 @@ const snapshots = await openSnapshots({
 })
 const queue = openOperationQueue(redis)
 const schedulers = openSchedulers(redis)
-const parts: PeriodicParts = { store, hosts, snapshots, mode: config.snapshotMode, clock, random, log, queue, schedulers }
+const parts: PeriodicParts = {
+  store, hosts, snapshots, mode: config.snapshotMode, graceMs: (config.graceDays ?? 7) * dayMs, clock, random, log, queue, schedulers,
+}
 
 const complain = (what: string) => (error: unknown) => log.error({ why: explain(error) }, what)
 hosts.onVmChanged((report) => void noteReport(parts, report).catch(complain('a report could not be noted')))
@@ -54,18 +60,31 @@ await noteHosts(parts)
 for (const slice of await store.slices()) {
   await noteCatalogue(parts, slice.uuid)
   const open = slice.operation ? await store.operation(slice.operation.id) : undefined
-  if (open?.state === 'queued' || open?.state === 'running') await queue.add(open) // its job may have been lost with Redis
+  if (open?.ended === '') await queue.add(open) // its job may have been lost with Redis
 }
 
-const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => runOperation(parts, job.data.operation), complain('an operation failed'))
+const run = operationRunner(parts)
+const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => run(job.data.operation), complain('an operation failed'))
 const ticks = runWorker<Tick>(redis, clockQueue, (job) => snapshotTick(parts, job.data), complain('a periodic snapshot failed'))
 let busy = false
 const watching = setInterval(() => {
   if (busy) return
   busy = true
-  void expireSlivers(parts).then(() => keepSchedules(parts)).catch(complain('the clock work failed')).finally(() => { busy = false })
+  const work = async () => {
+    await expireSlivers(parts)
+    await finishEndings(parts)
+    await keepSchedules(parts)
+  }
+  void work().catch(complain('the clock work failed')).finally(() => { busy = false })
 }, watchMs)
-const counting = setInterval(() => void noteHosts(parts).then(() => mendLocks(parts)).catch(complain('the hosts could not be noted')), hostsMs)
+const counting = setInterval(() => {
+  const work = async () => {
+    await noteHosts(parts)
+    await mendLocks(parts)
+    await sweepKept(parts)
+  }
+  void work().catch(complain('the hosts could not be noted'))
+}, hostsMs)
 log.info('worker is up')
 process.send?.({ ready: true })
 

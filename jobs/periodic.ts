@@ -1,13 +1,18 @@
-// What happens by the clock: snapshots of a policy, and the end of leases. Neither ever stands in a user's way.
+// What happens by the clock: snapshots of a policy, the end of leases, and what a failure left to be done again. None of
+// it ever stands in a user's way.
 import { Refusal } from '../base/errors.js'
 import { token } from '../base/random.js'
+import type { OperationKind } from '../slices/operation.js'
 import { beginOperation } from '../slices/slice-lock.js'
 import type { OperationQueue } from '../slices/slice-store.js'
-import { provisioned } from '../slices/slice.js'
+import { provisioned, type SliceRecord } from '../slices/slice.js'
+import { isWaiting } from '../slices/sliver.js'
+import { leaseWho } from './kept-snapshots.js'
 import type { Schedulers, Tick } from './queues.js'
 import type { JobParts } from './surroundings.js'
 
 const orphanedMs = 30_000
+const againMs = 15_000
 
 export interface PeriodicParts extends JobParts { queue: OperationQueue; schedulers: Schedulers }
 
@@ -15,22 +20,31 @@ export interface PeriodicParts extends JobParts { queue: OperationQueue; schedul
 export async function snapshotTick(at: PeriodicParts, tick: Tick): Promise<void> {
   const slice = await at.store.slice(tick.slice)
   if (!slice?.policy?.intervalMs || slice.shutdown) return
-  const slivers = provisioned(slice)
-  const notReady = slivers.find((s) => s.operational !== 'geni_ready')
-  const why = slice.operation ? `the slice was busy with ${slice.operation.kind}` : notReady ? `${notReady.clientId} was ${notReady.operational}` : undefined
-  if (why !== undefined || slivers.length === 0) {
+  const why = hindrance(slice)
+  if (why !== undefined) {
     at.log.info({ slice: slice.urn, why }, 'periodic snapshot skipped')
-    await at.store.update(slice.urn, (record) => ({ ...record, lastSnapshot: `the last periodic snapshot was skipped: ${why ?? 'there is nothing to save'}` }))
+    await at.store.update(slice.urn, (record) => ({ ...record, lastSnapshot: `the last periodic snapshot was skipped: ${why}` }))
     return
   }
   try {
     const { operation } = await beginOperation(at, slice.urn, {
       kind: 'snapshot', who: 'policy', why: 'the interval of the checkpoint policy', callId: '-', params: { snapshot: `s-${token(at.random, 6)}` },
-    }, () => undefined)
+    }, (record) => {
+      const changed = hindrance({ ...record, operation: null }) // since we looked
+      if (changed !== undefined) throw new Refusal('busy', changed)
+    })
     await at.queue.add(operation)
   } catch (error) {
     if (!(error instanceof Refusal)) throw error // a user's call came first
   }
+}
+
+function hindrance(slice: SliceRecord): string | undefined {
+  if (slice.operation) return `the slice was busy with ${slice.operation.kind}`
+  const slivers = provisioned(slice)
+  const notReady = slivers.find((s) => s.operational !== 'geni_ready')
+  if (notReady) return `${notReady.clientId} was ${notReady.operational}`
+  return slivers.length === 0 ? 'there is nothing to save' : undefined
 }
 
 /** Every slice with a policy and running VMs has a scheduler, and no other one. */
@@ -43,18 +57,26 @@ export async function keepSchedules(at: PeriodicParts): Promise<void> {
 }
 
 /**
- * An AM that died between taking a slice and adding the job leaves it locked with nobody at work: the job is added again
- * (adding it twice is adding it once), and a lock without an operation's record is given up after a while.
+ * A job may have been lost, with Redis, with an AM that died before it added it, or because Redis did not answer at its
+ * end: it is added again (adding twice is adding once). A lock without an operation at work is given up after a while, and
+ * what waited for it is told.
  */
 export async function mendLocks(at: PeriodicParts): Promise<void> {
   for (const slice of await at.store.slices()) {
     if (!slice.operation) continue
-    const { id, since } = slice.operation
+    const { id, kind, since } = slice.operation
     const operation = await at.store.operation(id)
-    if (operation?.state === 'queued') await at.queue.add(operation)
-    else if ((!operation || operation.ended !== '') && at.clock.now() - Date.parse(since) > orphanedMs) {
+    if (operation?.ended === '') await at.queue.add(operation)
+    else if (at.clock.now() - Date.parse(since) > orphanedMs) {
       at.log.warn({ slice: slice.urn, id }, 'a lock without an operation at work is given up')
-      await at.store.update(slice.urn, (record) => (record.operation?.id === id ? { ...record, operation: null } : undefined))
+      await at.store.update(slice.urn, (record) => {
+        if (record.operation?.id !== id) return undefined
+        const why = `the ${kind} that began at ${since} was lost`
+        for (const sliver of record.slivers.filter((s) => isWaiting(s.operational))) {
+          Object.assign(sliver, { operational: 'geni_failed', error: why, resourceStatus: why })
+        }
+        return { ...record, operation: null }
+      })
     }
   }
 }
@@ -65,12 +87,41 @@ export async function expireSlivers(at: PeriodicParts): Promise<void> {
   for (const slice of await at.store.slices()) {
     if (slice.operation?.kind === 'delete') continue
     const over = slice.slivers.filter((s) => Date.parse(s.expires) <= now)
-    if (over.length === 0) continue
-    const { operation } = await beginOperation(at, slice.urn, {
-      kind: 'delete', who: 'lease', why: 'the lease has ended', callId: '-', params: { slivers: over.map((s) => s.id) }, preempts: true,
-    }, (record) => {
-      for (const sliver of record.slivers.filter((s) => over.some((o) => o.id === s.id))) sliver.allocation = 'geni_unallocated'
-    })
-    await at.queue.add(operation)
+    if (over.length === 0 || !(await mayTryAgain(at, slice, 'delete'))) continue
+    await beginDelete(at, slice, over.map((s) => s.id), leaseWho, 'the lease has ended')
   }
+}
+
+/** A Delete or a Shutdown must come to its end: what a host that was away has kept from it is tried again. */
+export async function finishEndings(at: PeriodicParts): Promise<void> {
+  for (const slice of await at.store.slices()) {
+    if (slice.operation) continue
+    const [last] = await at.store.operations(slice.urn, 1)
+    const leaving = slice.slivers.filter((s) => s.allocation === 'geni_unallocated')
+    if (leaving.length > 0) {
+      if (await mayTryAgain(at, slice, 'delete')) {
+        await beginDelete(at, slice, leaving.map((s) => s.id), last?.kind === 'delete' ? last.who : slice.creator, 'an earlier Delete failed')
+      }
+    } else if (slice.shutdown && provisioned(slice).some((s) => s.operational !== 'geni_notready') && await mayTryAgain(at, slice, 'shutdown')) {
+      const { operation } = await beginOperation(at, slice.urn, {
+        kind: 'shutdown', who: last?.who ?? slice.creator, why: 'an earlier Shutdown failed', callId: '-', preempts: true,
+      }, () => undefined)
+      await at.queue.add(operation)
+    }
+  }
+}
+
+/** Not at once after it failed: a host that is away makes every try a long one. */
+async function mayTryAgain(at: PeriodicParts, slice: SliceRecord, kind: OperationKind): Promise<boolean> {
+  const [last] = await at.store.operations(slice.urn, 1)
+  return last?.kind !== kind || last.state !== 'failed' || at.clock.now() - Date.parse(last.ended) >= againMs
+}
+
+async function beginDelete(at: PeriodicParts, slice: SliceRecord, ids: string[], who: string, why: string): Promise<void> {
+  const { operation } = await beginOperation(at, slice.urn, {
+    kind: 'delete', who, why, callId: '-', params: { slivers: ids }, preempts: true,
+  }, (record) => {
+    for (const sliver of record.slivers.filter((s) => ids.includes(s.id))) sliver.allocation = 'geni_unallocated'
+  })
+  await at.queue.add(operation)
 }

@@ -28,12 +28,17 @@ export function openRedis(at: RedisAt): Redis {
   return redis
 }
 
-/** Adds operations; the job's id is the operation's, so adding one twice is adding it once. */
+/**
+ * Adds operations; the job's id is the operation's, so adding one twice is adding it once. A job that has ended makes way:
+ * whoever adds it again has seen that its operation has not.
+ */
 export function openOperationQueue(redis: Redis): OperationQueue & { close(): Promise<void> } {
   const queue = new Queue<{ operation: string }>(operationsQueue, { connection: redis })
   queue.on('error', () => undefined)
   return {
     add: async (operation: Operation) => {
+      const before = await queue.getJob(operation.id)
+      if (before && ['completed', 'failed'].includes(await before.getState())) await before.remove()
       await queue.add(operation.kind, { operation: operation.id }, { jobId: operation.id, attempts: 1, removeOnComplete: kept, removeOnFail: kept })
     },
     close: () => queue.close(),

@@ -1,47 +1,103 @@
 // One job = one operation on one slice. Whatever a kind of operation does, it begins and ends here: the record must still
-// hold this operation, and an operation that failed says why and leaves the slice free.
-import { explain, unreachable } from '../base/errors.js'
+// hold this operation, nothing else is at work on the slice, and an operation that failed says why and leaves it free.
+import { explain, Failure, unreachable } from '../base/errors.js'
+import { limits } from '../base/limits.js'
+import { within } from '../base/time.js'
 import type { Operation } from '../slices/operation.js'
-import type { SliceRecord } from '../slices/slice.js'
+import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import { isWaiting } from '../slices/sliver.js'
 import type { Schedulers } from './queues.js'
 import { deleteSnapshotJob, restoreJob, snapshotJob } from './snapshot-jobs.js'
 import type { JobParts } from './surroundings.js'
 import { deleteJob, provisionJob, shutdownJob, startJob, stopJob } from './vm-jobs.js'
+import { recheck } from './vm-watch.js'
 
-export async function runOperation(at: JobParts & { schedulers: Schedulers }, id: string): Promise<void> {
-  const operation = await at.store.operation(id)
-  if (!operation || !['queued', 'running'].includes(operation.state)) return // a doubled job
-  const slice = await at.store.slice(operation.slice)
-  if (!slice || !holds(slice, operation)) {
-    await at.store.saveOperation({ ...operation, state: 'pre-empted', error: 'another operation came first' })
-    return
+type Parts = JobParts & { schedulers: Schedulers }
+interface Run { id: string; giveWay: AbortController; over: Promise<void> }
+
+/** How long an operation waits for the end of one that it has pre-empted. */
+const giveWayMs = limits.restoreMs
+
+/**
+ * Runs operations by their ids, one per slice at a time. A later operation tells the one it has pre-empted to give way and
+ * waits for its end, so that a VM is not defined after it was destroyed, nor a cut begun inside another.
+ */
+export function operationRunner(at: Parts): (id: string) => Promise<void> {
+  const runs = new Map<string, Run>()
+  return async (id) => {
+    const operation = await admitted(at, id)
+    if (!operation) return
+    const key = operation.slice.toLowerCase()
+    const earlier = runs.get(key)
+    if (earlier?.id === id) return earlier.over // a doubled job
+    const giveWay = new AbortController()
+    const over = earlier ? passed(at, earlier, operation).then(() => runOperation(at, id, giveWay.signal)) : runOperation(at, id, giveWay.signal)
+    runs.set(key, { id, giveWay, over })
+    try {
+      await over
+    } finally {
+      if (runs.get(key)?.id === id) runs.delete(key)
+    }
   }
+}
+
+async function passed(at: Parts, earlier: Run, operation: Operation): Promise<void> {
+  earlier.giveWay.abort(`${operation.kind} came first`)
+  try {
+    await within(giveWayMs, earlier.over, () => new Failure('timed-out', `${earlier.id} does not end`))
+  } catch (error) {
+    at.log.warn({ op: operation.id, earlier: earlier.id, why: explain(error) }, 'going on in spite of an earlier operation')
+  }
+}
+
+/** The operation, if its job has something to do: it has not ended and still holds its slice. */
+async function admitted(at: Parts, id: string): Promise<Operation | undefined> {
+  const operation = await at.store.operation(id)
+  if (!operation || operation.ended !== '' || !['queued', 'running'].includes(operation.state)) return undefined // a doubled job
+  const slice = await at.store.slice(operation.slice)
+  if (holds(slice, operation)) return operation
+  await endOperation(at, operation, { state: 'pre-empted', error: 'another operation came first' }, () => undefined)
+  return undefined
+}
+
+async function runOperation(at: Parts, id: string, giveWay: AbortSignal): Promise<void> {
+  const operation = await admitted(at, id) // again: it may have waited
+  const slice = operation && await at.store.slice(operation.slice)
+  if (!operation || !slice) return
   const again = operation.state === 'running'
   const log = at.log.child({ op: id, kind: operation.kind, slice: slice.urn, call: operation.callId })
   log.info({ who: operation.who, token: operation.token, again }, 'operation begins')
   await at.store.saveOperation({ ...operation, state: 'running' })
   try {
-    await perform(at, slice, operation, again)
-    log.info({ end: (await at.store.operation(id))?.state, error: (await at.store.operation(id))?.error }, 'operation ended')
+    await perform(at, slice, operation, { again, giveWay })
   } catch (error) {
     log.error({ why: explain(error) }, 'operation failed')
-    await endOperation(at, operation, { state: 'failed', error: explain(error) }, (record) => {
-      for (const sliver of record.slivers.filter((s) => isWaiting(s.operational))) {
-        const why = `${operation.kind} failed: ${explain(error)}`
-        Object.assign(sliver, { operational: 'geni_failed', error: why, resourceStatus: why })
-      }
-    })
+    await failed(at, operation, explain(error))
   }
+  const ended = await at.store.operation(id)
+  log.info({ end: ended?.state, error: ended?.error }, 'operation ended')
+  await recheck(at, operation.slice)
 }
 
-async function perform(at: JobParts & { schedulers: Schedulers }, slice: SliceRecord, operation: Operation, again: boolean): Promise<void> {
+/** What the operation itself did not foresee. Slivers that it left waiting have failed; the others are told of it. */
+async function failed(at: Parts, operation: Operation, why: string): Promise<void> {
+  if ((await at.store.operation(operation.id))?.ended !== '') return // it failed in what comes after its end
+  const text = `${operation.kind} failed: ${why}`
+  await endOperation(at, operation, { state: 'failed', error: why }, (record) => {
+    for (const sliver of provisioned(record)) {
+      if (isWaiting(sliver.operational)) Object.assign(sliver, { operational: 'geni_failed', error: text })
+      sliver.resourceStatus = text
+    }
+  })
+}
+
+async function perform(at: Parts, slice: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal }): Promise<void> {
   switch (operation.kind) {
     case 'provision': return provisionJob(at, slice, operation)
     case 'start': case 'restart': return startJob(at, slice, operation)
     case 'stop': return stopJob(at, slice, operation)
-    case 'snapshot': case 'suspend': return snapshotJob(at, slice, operation, again)
+    case 'snapshot': case 'suspend': return snapshotJob(at, slice, operation, how)
     case 'rollback': case 'resume': return restoreJob(at, slice, operation)
     case 'delete-snapshot': return deleteSnapshotJob(at, slice, operation)
     case 'shutdown': return shutdownJob(at, slice, operation)

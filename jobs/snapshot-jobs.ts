@@ -3,7 +3,7 @@
 import { explain, Failure } from '../base/errors.js'
 import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
-import type { OperationalState } from '../slices/sliver.js'
+import type { OperationalState, Sliver } from '../slices/sliver.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import type { CutResult, Member, SnapshotEntry } from '../snapshots/needs.js'
 import type { JobParts } from './surroundings.js'
@@ -15,9 +15,11 @@ export function membersOf(slice: SliceRecord): Member[] {
 }
 
 /** Takes a snapshot: of a running slice, or (suspend) with its VMs ended once it is committed. */
-export async function snapshotJob(at: JobParts, slice: SliceRecord, operation: Operation, again: boolean): Promise<void> {
+export async function snapshotJob(
+  at: JobParts, slice: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal },
+): Promise<void> {
   const suspend = operation.kind === 'suspend'
-  const cut = again ? await cutBefore(at, slice, operation) : await takeOne(at, slice, operation, suspend)
+  const cut = how.again ? await cutBefore(at, slice, operation) : await takeOne(at, slice, operation, how.giveWay)
   if (cut.committed) await noteCatalogue(at, slice.uuid)
   const text = cut.committed ? committedText(cut.entry) : `snapshot ${operation.params.snapshot!} failed: ${cut.reason}`
   await endOperation(at, operation, cut.committed
@@ -70,7 +72,8 @@ export async function noteCatalogue(at: JobParts, uuid: string): Promise<Snapsho
   return entries
 }
 
-async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, suspend: boolean): Promise<CutResult> {
+async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, giveWay: AbortSignal): Promise<CutResult> {
+  const suspend = operation.kind === 'suspend'
   const preempted = new AbortController()
   const watching = setInterval(() => {
     void at.store.slice(slice.urn).then((now) => {
@@ -84,7 +87,7 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, s
       kind: suspend ? 'suspend' : 'live', mode: at.mode, members: membersOf(slice), topology: slice.slivers.map((s) => s.node),
       ...(operation.params.name ? { name: operation.params.name } : {}),
       ...(slice.policy?.maxPauseMs !== undefined && !suspend ? { maxPauseMs: slice.policy.maxPauseMs } : {}),
-    }, preempted.signal)
+    }, AbortSignal.any([giveWay, preempted.signal]))
   } catch (error) {
     return { committed: false, reason: explain(error), run: slice.run, epoch: slice.epoch }
   } finally {
@@ -92,9 +95,11 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, s
   }
 }
 
-/** The worker that led this cut ended in it. What the outcome says, holds; there is no second cut under the same id. */
+/**
+ * The worker that led this cut ended in it. What the outcome says, holds; there is no second cut under the same id. Where
+ * there was none, the next worker has aborted it before it took its first job (jobs/main.ts).
+ */
 async function cutBefore(at: JobParts, slice: SliceRecord, operation: Operation): Promise<CutResult> {
-  await at.snapshots.recover()
   const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === operation.params.snapshot)
   if (entry) return { committed: true, entry, run: entry.run, epoch: entry.epoch }
   return { committed: false, reason: 'the worker that led it ended in the middle of it; the next one will do', run: slice.run, epoch: slice.epoch }
@@ -103,10 +108,17 @@ async function cutBefore(at: JobParts, slice: SliceRecord, operation: Operation)
 async function failRestore(at: JobParts, slice: SliceRecord, operation: Operation, why: string): Promise<void> {
   const reports = await Promise.all([...new Set(slice.slivers.map((s) => s.host))].map((host) => at.hosts.reports(host).catch(() => [])))
   const ready = new Set(reports.flat().filter((r) => r.condition === 'ready').map((r) => r.vm))
+  /** What ran still runs, what was stopped or suspended still is: a restore that failed has changed nothing. */
+  const stateOf = (sliver: Sliver): OperationalState => {
+    const was = operation.params.was?.[sliver.id]
+    if (ready.has(sliver.id)) return 'geni_ready'
+    if (ready.size === 0 && (was === 'violin_suspended' || operation.kind === 'resume')) return 'violin_suspended'
+    return was === 'geni_notready' ? 'geni_notready' : 'geni_failed'
+  }
   const text = `${operation.kind} to snapshot ${operation.params.snapshot!} failed: ${why}`
   await endOperation(at, operation, { state: 'failed', error: why }, (record) => {
     for (const sliver of provisioned(record)) {
-      sliver.operational = ready.has(sliver.id) ? 'geni_ready' : operation.kind === 'resume' ? 'violin_suspended' : 'geni_failed'
+      sliver.operational = stateOf(sliver)
       sliver.resourceStatus = text
       if (sliver.operational === 'geni_failed') sliver.error = text
     }

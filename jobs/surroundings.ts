@@ -11,6 +11,8 @@ export interface JobParts {
   hosts: HostLinks
   snapshots: Snapshots
   mode: SnapshotMode
+  /** How long snapshots wait for their owner after the end of a lease. */
+  graceMs: number
   clock: Clock
   random: Random
   log: Log

@@ -1,13 +1,15 @@
 // Operations on the VMs of a slice: define, start, stop, destroy. Each may run again after a worker's death and does then
 // what is left to do.
-import { explain } from '../base/errors.js'
+import { explain, Failure } from '../base/errors.js'
 import { nextRun } from '../overlay/run.js'
 import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import type { Sliver } from '../slices/sliver.js'
 import { vmSpecOf } from '../slices/vm-spec-of.js'
+import { keepSnapshots, leaseWho, removeSnapshots } from './kept-snapshots.js'
 import type { JobParts } from './surroundings.js'
+import { noteHosts } from './vm-watch.js'
 
 const maximaMs = 10_000
 
@@ -27,6 +29,7 @@ async function onEach(
       wrong.set(sliver.id, `it could not be ${verb}: ${explain(error)}`)
     }
   }))
+  if (operation.kind === 'provision') await noteHosts(at) // what these take is counted before the lock goes
   const [first] = wrong.values()
   await endOperation(at, operation, first === undefined ? { state: 'done' } : { state: 'failed', error: first }, (record) => {
     for (const sliver of chosen(record, operation)) {
@@ -51,7 +54,7 @@ export async function startJob(at: JobParts, slice: SliceRecord, operation: Oper
   await onEach(at, slice, operation, 'started', async (sliver) => {
     if (restart) await at.hosts.stopVm(sliver.host, sliver.id)
     await at.hosts.startVm(sliver.host, sliver.id, run)
-  }, (sliver) => { sliver.error = '' })
+  }, (sliver) => { if (sliver.operational !== 'geni_failed') sliver.error = '' }) // it may have died in the meantime
 }
 
 export async function stopJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
@@ -62,22 +65,28 @@ export async function stopJob(at: JobParts, slice: SliceRecord, operation: Opera
 
 /** After Shutdown nothing of the slice runs; what it has on disk stays for the operator. */
 export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
-  for (const sliver of provisioned(slice)) await at.hosts.stopVm(sliver.host, sliver.id)
+  // every VM is tried: one host that is away must not let the others run on
+  const tried = await Promise.allSettled(provisioned(slice).map((sliver) => at.hosts.stopVm(sliver.host, sliver.id)))
+  for (const t of tried) if (t.status === 'rejected') throw new Failure('failed', 'not every VM could be stopped', { cause: t.reason })
   await endOperation(at, operation, { state: 'done' }, (record) => {
     for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_notready', resourceStatus: 'the slice was shut down by its operator' })
   })
 }
 
-/** Removes slivers; with the last one the slice and its snapshots go. */
+/**
+ * Removes slivers; with the last one the slice and its snapshots go. Where the lease has ended and nobody has said that
+ * the work may go, the snapshots wait for their owner.
+ */
 export async function deleteJob(at: JobParts, slice: SliceRecord, operation: Operation, forget: (slice: SliceRecord) => Promise<void>): Promise<void> {
   const gone = chosen(slice, operation)
   for (const sliver of gone) await at.hosts.destroyVm(sliver.host, sliver.id)
+  await noteHosts(at) // the next Allocate may count on the room
   const left = slice.slivers.filter((s) => !gone.includes(s))
   if (left.length > 0) {
     return endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = without(record, gone) })
   }
-  for (const entry of await at.snapshots.list(slice.uuid)) await at.snapshots.remove(slice.uuid, entry.id)
-  await at.store.saveSnapshots(slice.uuid, [])
+  if (operation.who === leaseWho) await keepSnapshots(at, slice)
+  else await removeSnapshots(at, slice.uuid)
   await forget(slice)
   await endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = without(record, gone) })
   const now = await at.store.slice(slice.urn)

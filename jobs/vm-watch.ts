@@ -1,4 +1,5 @@
 // What hosts report of VMs, written into the slices: ready, dead. And once at the start, what is on record against what is.
+import { explain } from '../base/errors.js'
 import { rfc3339 } from '../base/time.js'
 import type { VmReport } from '../slices/needs.js'
 import type { SliceRecord } from '../slices/slice.js'
@@ -43,22 +44,50 @@ function fail(sliver: Sliver, reason: string): void {
 
 /** Every record against the hosts' reports; a host that does not answer is left for later. */
 export async function reconcile(at: JobParts): Promise<void> {
-  const reports = new Map<string, VmReport>()
-  for (const host of at.hosts.hosts()) for (const report of await at.hosts.reports(host)) reports.set(report.vm, report)
-  for (const slice of await at.store.slices()) {
+  await compare(at, await at.store.slices())
+}
+
+/** One slice, after an operation: what was reported meanwhile was not believed, since VMs ended because they were told to. */
+export async function recheck(at: JobParts, sliceUrn: string): Promise<void> {
+  const slice = await at.store.slice(sliceUrn)
+  if (slice) await compare(at, [slice])
+}
+
+/** A slice with an operation under way is passed over: its end rechecks it. So is one that an operation took meanwhile. */
+async function compare(at: JobParts, slices: SliceRecord[]): Promise<void> {
+  const idle = slices.filter((s) => s.operation === null)
+  const answered = await reportsOf(at, [...new Set(idle.flatMap((s) => s.slivers.map((v) => v.host)))])
+  for (const slice of idle) {
+    const now = await at.store.slice(slice.urn)
+    if (!now) continue
     await at.store.update(slice.urn, (record) => {
-      let changed = false
-      for (const sliver of record.slivers) {
-        const report = reports.get(sliver.id)
-        if (report) changed = apply(record, sliver, stoppedIsDead(report)) || changed
-        else if (running.includes(sliver.operational) && record.operation === null) {
-          fail(sliver, 'its host knows nothing of it')
-          changed = true
-        }
-      }
-      return changed ? record : undefined
+      if (record.operation !== null || record.token !== slice.token) return undefined
+      const changed = record.slivers.map((sliver) => {
+        const reports = answered.get(sliver.host)
+        return reports !== undefined && judge(record, sliver, reports.get(sliver.id))
+      })
+      return changed.includes(true) ? record : undefined
     })
   }
+}
+
+function judge(record: SliceRecord, sliver: Sliver, report: VmReport | undefined): boolean {
+  if (report) return apply(record, sliver, stoppedIsDead(report))
+  if (!running.includes(sliver.operational)) return false
+  fail(sliver, 'its host knows nothing of it')
+  return true
+}
+
+async function reportsOf(at: JobParts, hosts: string[]): Promise<Map<string, Map<string, VmReport>>> {
+  const answered = new Map<string, Map<string, VmReport>>()
+  for (const host of hosts) {
+    try {
+      answered.set(host, new Map((await at.hosts.reports(host)).map((report) => [report.vm, report])))
+    } catch (error) {
+      at.log.warn({ host, why: explain(error) }, 'the host does not say how its VMs are: asked again when it is back')
+    }
+  }
+  return answered
 }
 
 /** On record it runs: then a VM that was stopped with its aggregate has ended, whoever meant it. */

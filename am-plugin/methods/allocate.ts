@@ -58,9 +58,11 @@ async function allocateNow(at: AmParts, { sliceUrn, granted, requestXml, now, ex
       nextPort: record.nextPort, takenPorts: new Set(taken), random: at.random, expires,
     })
     made = slivers
+    const used = new Set(record.slivers.map((s) => s.allocationIndex))
+    const earlier = record.allocations.map((a, i) => (used.has(i) ? a : { ...a, requestXml: '' })) // of which nothing is left
     return {
       ...record, nextPort, slivers: [...record.slivers, ...slivers], credentialExpires: rfc3339(granted.expires),
-      allocations: [...record.allocations, { requestXml, at: rfc3339(now) }], policy: topology.policy ?? record.policy,
+      allocations: [...earlier, { requestXml, at: rfc3339(now) }], policy: topology.policy ?? record.policy,
     }
   })
   return { slice, made }
@@ -99,9 +101,10 @@ function refuseKnownNames(record: SliceRecord, topology: Topology): void {
   if (twice) throw new Refusal('exists', `the slice has a node ${twice.clientId} already: delete it first, or ask for other client_ids`)
 }
 
-/** Hosts with what is promised to slivers that are allocated and not yet known to them taken off. */
+/** Hosts with what is promised to slivers that are allocated, or being provisioned, and not yet known to them taken off. */
 async function freeHosts(at: AmParts): Promise<HostRecord[]> {
-  const promised = (await at.store.slices()).flatMap((s) => s.slivers.filter((v) => v.allocation === 'geni_allocated'))
+  const promised = (await at.store.slices()).flatMap((s) => s.slivers.filter((v) =>
+    v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && v.operational === 'geni_notready' && v.allocation === 'geni_provisioned')))
   return (await at.store.hosts()).map((host) => ({
     ...host,
     memoryFreeMiB: host.memoryFreeMiB - promised.filter((s) => s.host === host.host).reduce((sum, s) => sum + s.node.memoryMiB + overheadMiB, 0),

@@ -63,16 +63,17 @@ async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Prom
   const { kind, state, text } = actions[action]!
   const { params, extra } = parametersOf(at, asked)
   const chosen = new Set(chosenFor(asked).map((s) => s.id))
-  const { slice: after, operation } = await beginOperation(at, slice.urn, {
+  const { slice: after, operation: begun } = await beginOperation(at, slice.urn, {
     kind, who, why: action, callId: call.callId, params: { slivers: [...chosen], ...params },
-  }, (record) => {
+  }, (record, operation) => {
     refuseState(action, mayBegin[action]!, record, record.slivers.filter((s) => chosen.has(s.id))) // it may have changed since we looked
+    operation.params = { ...operation.params, was: Object.fromEntries(record.slivers.filter((s) => chosen.has(s.id)).map((s) => [s.id, s.operational])) }
     for (const sliver of record.slivers.filter((s) => chosen.has(s.id))) {
       if (state) sliver.operational = state
       sliver.resourceStatus = text
     }
   })
-  await at.queue.add(operation)
+  await at.queue.add(begun)
   return after.slivers.filter((s) => asked.target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, extra))
 }
 

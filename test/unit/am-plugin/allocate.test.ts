@@ -73,6 +73,23 @@ describe('Allocate', () => {
     assert.deepEqual(codes.sort(), [0, 6])
   })
 
+  it('counts the memory of slivers that are being provisioned, which their host does not know of yet', async () => {
+    const am = await aggregate(3 * (128 + 96))
+    ok(await am.allocate(['a', 'b']))
+    ok(await am.on('Provision', {}))
+    refused(await am.allocate(['c', 'd']), 6, /needs \d+ MiB/)
+  })
+
+  it('carries no request along of which nothing is left', async () => {
+    const am = await aggregate()
+    ok(await am.allocate(['a']))
+    ok(await am.on('Delete', {}))
+    ok(await am.allocate(['b']))
+    const { allocations, slivers } = await am.record()
+    assert.deepEqual(allocations.map((a) => a.requestXml === ''), [true, false])
+    assert.deepEqual(slivers.map((s) => s.allocationIndex), [1])
+  })
+
   it('refuses a malformed RSpec, an unknown image and a wrong slice with one sentence each, and changes nothing', async () => {
     const am = await aggregate()
     const { other } = await field()

@@ -1,0 +1,36 @@
+// When a lease ends, work is kept: the snapshots of the slice wait for their owner for a time (the operator's setting),
+// then they go. A user who deletes the last sliver has said that the work may go, and it does.
+import { rfc3339 } from '../base/time.js'
+import type { SliceRecord } from '../slices/slice.js'
+import type { JobParts } from './surroundings.js'
+
+/** On whose behalf slivers go when their lease has ended. */
+export const leaseWho = 'lease'
+
+export async function keepSnapshots(at: JobParts, slice: SliceRecord): Promise<void> {
+  const entries = await at.snapshots.list(slice.uuid)
+  if (entries.length === 0) return removeSnapshots(at, slice.uuid)
+  const until = rfc3339(at.clock.now() + at.graceMs)
+  await at.store.keep({ format: 1, uuid: slice.uuid, urn: slice.urn, owner: slice.creator, until })
+  at.log.info({ slice: slice.urn, snapshots: entries.length, until }, 'the lease has ended: the snapshots wait for their owner')
+}
+
+export async function removeSnapshots(at: JobParts, sliceUuid: string): Promise<void> {
+  for (const entry of await at.snapshots.list(sliceUuid)) await at.snapshots.remove(sliceUuid, entry.id)
+  await at.store.saveSnapshots(sliceUuid, [])
+  await at.store.forgetKept(sliceUuid)
+}
+
+/** Snapshots whose time is over go. A slice that lives again has its snapshots back, and they follow its own rules. */
+export async function sweepKept(at: JobParts): Promise<void> {
+  const all = await at.store.kept()
+  if (all.length === 0) return
+  const alive = new Set((await at.store.slices()).filter((s) => s.slivers.length > 0).map((s) => s.uuid))
+  for (const kept of all) {
+    if (alive.has(kept.uuid)) await at.store.forgetKept(kept.uuid)
+    else if (Date.parse(kept.until) <= at.clock.now()) {
+      await removeSnapshots(at, kept.uuid)
+      at.log.info({ slice: kept.urn, owner: kept.owner }, 'the snapshots of an ended lease are removed')
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// Hosts in memory that keep the contract of slices/needs.ts: every call may come twice, a VM boots and becomes ready by
+// itself (here: when the test says so), and whoever listens is told of every change.
+import { Failure } from '../../base/errors.js'
+import type { HostLinks } from '../../jobs/host-links.js'
+import type { VmCondition, VmReport } from '../../slices/needs.js'
+import type { VmSpec } from '../../slices/vm-spec.js'
+
+export interface MemoryHosts extends HostLinks {
+  /** What was asked, in order: `defineVm v-1`. */
+  calls: string[]
+  specs: Map<string, VmSpec>
+  /** A host that is away answers nothing. */
+  away: Set<string>
+  /** Calls of this method fail with this sentence. */
+  failing: Map<string, string>
+  /** Runs inside each call, before it does its work: where a test puts what happens meanwhile. */
+  meanwhile: ((call: string) => Promise<void>) | undefined
+  set(vm: string, condition: VmCondition, reason?: string): void
+  condition(vm: string): VmCondition | undefined
+}
+
+export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
+  const reports = new Map<string, VmReport & { host: string }>()
+  const changed: ((report: VmReport, host: string) => void)[] = []
+  const specs = new Map<string, VmSpec>()
+
+  async function asked(host: string, method: string, what = ''): Promise<void> {
+    hosts.calls.push(`${method} ${what}`.trim())
+    await hosts.meanwhile?.(`${method} ${what}`.trim())
+    if (hosts.away.has(host)) throw new Failure('host-lost', `the agent of ${host} is not connected`)
+    const why = hosts.failing.get(method)
+    if (why !== undefined) throw new Failure('failed', why)
+  }
+
+  const hosts: MemoryHosts = {
+    calls: [], specs, away: new Set(), failing: new Map(), meanwhile: undefined,
+    set(vm, condition, reason = '') {
+      const report = { ...reports.get(vm)!, condition, reason }
+      reports.set(vm, report)
+      for (const listener of changed) listener(report, report.host)
+    },
+    condition: (vm) => reports.get(vm)?.condition,
+    hosts: () => names,
+    async capacity(host) {
+      await asked(host, 'capacity')
+      const given = [...reports.values()].filter((r) => r.host === host).reduce((sum, r) => sum + specs.get(r.vm)!.memoryMiB + 96, 0)
+      return { host, accelerator: 'tcg', memoryMiB: 4096, memoryFreeMiB: 4096 - given, storeFreeBytes: 1e10, images: ['bank'] }
+    },
+    async defineVm(host, spec) {
+      await asked(host, 'defineVm', spec.vm)
+      if (reports.has(spec.vm)) return
+      specs.set(spec.vm, spec)
+      reports.set(spec.vm, { vm: spec.vm, slice: spec.slice, host, condition: 'defined', reason: '' })
+    },
+    async startVm(host, vm) {
+      await asked(host, 'startVm', vm)
+      if (!reports.has(vm)) throw new Failure('failed', `this host has no VM ${vm}`)
+      hosts.set(vm, 'booting')
+    },
+    async stopVm(host, vm) {
+      await asked(host, 'stopVm', vm)
+      if (reports.has(vm)) hosts.set(vm, 'stopped')
+    },
+    async destroyVm(host, vm) {
+      await asked(host, 'destroyVm', vm)
+      reports.delete(vm)
+    },
+    async reports(host) {
+      await asked(host, 'reports')
+      return [...reports.values()].filter((r) => r.host === host).map(({ host: _, ...report }) => report)
+    },
+    async ask(host, method) {
+      await asked(host, method)
+      if (method === 'maxima') return { run: '0000000000000000', k: 0, token: 0 } as never
+      throw new Error(`${method} is for the snapshot core`)
+    },
+    onVmChanged: (listener) => { changed.push(listener) },
+    onHostLost: () => undefined,
+    onHostBack: () => undefined,
+    close: () => undefined,
+  }
+  return hosts
+}

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict'
+import { Failure } from '../../../base/errors.js'
+import { finishEndings } from '../../../jobs/periodic.js'
+import { noteHosts, reconcile } from '../../../jobs/vm-watch.js'
+import { aSliver } from '../../a-slice.js'
+import { worker } from './worker.js'
+
+describe('operations on VMs', () => {
+  it('provision defines every VM as the record has it, and says what the host has left before the slice is free', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [] })
+    await w.store.update(slice.urn, (r) => ({ ...r, slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] }))
+    const operation = await w.begin(slice, 'provision')
+    await w.run(operation.id)
+    assert.deepEqual([...w.hosts.specs.keys()], ['v-a', 'v-b'])
+    assert.deepEqual(w.hosts.specs.get('v-a')!.neighbours, [{ name: 'a', ip: '10.0.0.1' }, { name: 'b', ip: '10.0.0.1' }])
+    assert.deepEqual(await w.states(slice), ['geni_notready', 'geni_notready'])
+    assert.equal((await w.store.hosts())[0]!.memoryFreeMiB, 4096 - 2 * (128 + 96))
+    const { state, ended } = await w.ended(operation)
+    assert.deepEqual([state, ended !== '', (await w.record(slice)).operation], ['done', true, null])
+  })
+
+  it('a VM that cannot be started fails with the reason, the operation tells it, and the others run', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] })
+    w.hosts.meanwhile = async (call) => { if (call === 'startVm v-b') throw new Failure('failed', 'port 22001 is taken') }
+    const operation = await w.begin(slice, 'start', {}, 'geni_configuring')
+    await w.run(operation.id)
+    const [a, b] = (await w.record(slice)).slivers
+    assert.deepEqual([a!.operational, a!.error], ['geni_configuring', ''])
+    assert.equal(b!.operational, 'geni_failed')
+    assert.match(b!.error, /could not be started: port 22001 is taken/)
+    assert.match((await w.ended(operation)).error, /port 22001 is taken/)
+    w.hosts.set('v-a', 'ready')
+    await w.settled()
+    assert.deepEqual(await w.states(slice), ['geni_ready', 'geni_failed'])
+  })
+
+  it('a VM that dies while the others are started stays failed, with its reason', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] })
+    w.hosts.meanwhile = async (call) => {
+      if (call !== 'startVm v-b') return
+      w.hosts.set('v-a', 'dead', 'its kernel panicked')
+      await w.settled()
+    }
+    await w.run((await w.begin(slice, 'start', {}, 'geni_configuring')).id)
+    const [a] = (await w.record(slice)).slivers
+    assert.equal(a!.operational, 'geni_failed')
+    assert.match(a!.error, /its kernel panicked; violin_rollback .* geni_restart/)
+  })
+
+  it('a VM that dies in a restart, when deaths are no news, is failed once the operation has ended', async () => {
+    const w = await worker()
+    const slice = await w.slice()
+    const operation = await w.begin(slice, 'restart', {}, 'geni_configuring')
+    w.hosts.meanwhile = async (call) => {
+      if (call === 'startVm v-b') setImmediate(() => w.hosts.set('v-b', 'dead', 'QEMU refused its disk'))
+      if (call === 'reports') await w.settled()
+    }
+    await w.run(operation.id)
+    await new Promise((done) => setImmediate(done))
+    await w.settled()
+    assert.deepEqual(await w.states(slice), ['geni_configuring', 'geni_failed'])
+  })
+
+  it('a VM that was told to stop is not a failure, one that ends by itself is, at once', async () => {
+    const w = await worker()
+    const slice = await w.slice()
+    await w.run((await w.begin(slice, 'stop', { params: { slivers: ['v-a'] } })).id)
+    assert.deepEqual(await w.states(slice), ['geni_notready', 'geni_ready'])
+    w.hosts.set('v-b', 'dead', 'its QEMU process was killed by signal 9')
+    await w.settled()
+    const b = (await w.record(slice)).slivers[1]!
+    assert.deepEqual([b.operational, b.resourceStatus], ['geni_failed', 'its QEMU process was killed by signal 9'])
+  })
+
+  it('the job of an operation that has lost its slice changes nothing on hosts', async () => {
+    const w = await worker()
+    const slice = await w.slice()
+    const late = await w.begin(slice, 'stop')
+    await w.begin(slice, 'delete', { preempts: true })
+    await w.run(late.id)
+    assert.deepEqual(w.hosts.calls, [])
+    const { state, error, ended } = await w.ended(late)
+    assert.deepEqual([state, error, ended !== ''], ['pre-empted', 'another operation came first', true])
+  })
+
+  it('a job that comes twice is done once, at the same time or later', async () => {
+    const w = await worker()
+    const slice = await w.slice()
+    const operation = await w.begin(slice, 'stop')
+    await Promise.all([w.run(operation.id), w.run(operation.id)])
+    await w.run(operation.id)
+    assert.deepEqual(w.hosts.calls.filter((c) => c.startsWith('stopVm')).sort(), ['stopVm v-a', 'stopVm v-b'])
+  })
+
+  it('a job that a dead worker had begun is done again, whole', async () => {
+    const w = await worker()
+    const slice = await w.slice()
+    const operation = await w.begin(slice, 'stop')
+    await w.store.saveOperation({ ...operation, state: 'running' })
+    await w.run(operation.id)
+    assert.deepEqual(await w.states(slice), ['geni_notready', 'geni_notready'])
+    assert.equal((await w.ended(operation)).state, 'done')
+  })
+
+  it('Delete in the middle of Provision waits for its end, so that no VM is defined after it was destroyed', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [] })
+    await w.store.update(slice.urn, (r) => ({ ...r, slivers: [aSliver('a', { operational: 'geni_notready' })] }))
+    const provision = await w.begin(slice, 'provision')
+    let deleting: Promise<void> | undefined
+    w.hosts.meanwhile = async (call) => {
+      if (call !== 'defineVm v-a' || deleting) return
+      deleting = w.run((await w.begin(slice, 'delete', { preempts: true, params: { slivers: ['v-a'] } })).id)
+      await new Promise((done) => setImmediate(done))
+    }
+    await w.run(provision.id)
+    await deleting
+    assert.deepEqual(w.hosts.calls.filter((c) => c.endsWith('v-a')), ['defineVm v-a', 'destroyVm v-a'])
+    assert.equal(w.hosts.condition('v-a'), undefined)
+    assert.equal(await w.store.slice(slice.urn), undefined)
+    assert.equal((await w.ended(provision)).state, 'done')
+  })
+
+  it('Shutdown stops every VM that it can, and comes to its end when the host is back', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a', { host: 'h2' }), aSliver('b')], shutdown: true })
+    w.hosts.away.add('h2')
+    const operation = await w.begin(slice, 'shutdown', { preempts: true })
+    await w.run(operation.id)
+    assert.equal(w.hosts.condition('v-b'), 'stopped')
+    const { state, error } = await w.ended(operation)
+    assert.equal(state, 'failed')
+    assert.match(error, /not every VM could be stopped: the agent of h2/)
+    await finishEndings(w.parts)
+    assert.equal(w.queue.added.length, 0, 'not at once')
+    w.hosts.away.clear()
+    w.time.at += 20_000
+    await finishEndings(w.parts)
+    assert.deepEqual(w.queue.added.map((o) => o.kind), ['shutdown'])
+    await w.run(w.queue.added[0]!.id)
+    assert.equal(w.hosts.condition('v-a'), 'stopped')
+    assert.deepEqual(await w.states(slice), ['geni_notready', 'geni_notready'])
+  })
+})
+
+describe('records and hosts', () => {
+  it('what a host does not know, or says is gone, is failed; a host that does not answer is left for later', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a'), aSliver('b'), aSliver('c', { host: 'h2' }), aSliver('d', { operational: 'violin_suspended' })] })
+    await w.hosts.destroyVm('h1', 'v-a')
+    w.hosts.set('v-b', 'stopped', 'the aggregate was stopped')
+    w.hosts.away.add('h2')
+    await reconcile(w.parts)
+    assert.deepEqual(await w.states(slice), ['geni_failed', 'geni_failed', 'geni_ready', 'violin_suspended'])
+    const { slivers } = await w.record(slice)
+    assert.deepEqual(slivers.map((s) => s.resourceStatus), ['its host knows nothing of it', 'the aggregate was stopped', '', ''])
+  })
+
+  it('a slice with an operation under way is left to that operation', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' })] })
+    await w.begin(slice, 'start', {}, 'geni_configuring')
+    await reconcile(w.parts)
+    assert.deepEqual(await w.states(slice), ['geni_configuring'])
+  })
+
+  it('a host that does not answer is on record as away', async () => {
+    const w = await worker()
+    await noteHosts(w.parts)
+    assert.deepEqual((await w.store.hosts()).map((h) => h.alive), [true])
+    w.hosts.away.add('h1')
+    await noteHosts(w.parts)
+    assert.deepEqual((await w.store.hosts()).map((h) => h.alive), [false])
+  })
+})
