@@ -12,7 +12,8 @@ say() { echo "image: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 inputs=$(cat "$here"/* | sha256sum | cut -d' ' -f1)
-if [ -f "$out/image.json" ] && grep -q "\"inputs\": \"$inputs\"" "$out/image.json"; then
+if [ -s "$out/vmlinuz" ] && [ -s "$out/initrd" ] && [ -f "$out/image.json" ] &&
+  grep -q "\"inputs\": \"$inputs\"" "$out/image.json"; then
   exit 0
 fi
 
@@ -63,7 +64,10 @@ for m in $order; do # a name that is not found is built into this kernel
   [ -n "$file" ] || continue
   case $file in
     *.xz) xz -dc "$file" >"$r/lib/modules/$m.ko" ;;
-    *.zst) zstd -q -dc "$file" >"$r/lib/modules/$m.ko" ;;
+    *.zst)
+      command -v zstd >/dev/null || die "zstd is missing, which unpacks this kernel's modules: apt-get install zstd"
+      zstd -q -dc "$file" >"$r/lib/modules/$m.ko"
+      ;;
     *) cp "$file" "$r/lib/modules/$m.ko" ;;
   esac
   echo "$m" >>"$r/lib/modules/order"
