@@ -39,7 +39,7 @@ static struct {
 
 static struct {
   int listener, out, in; // -1: none
-  bool connecting, ever_connected;
+  bool connecting;
   int64_t retry_at;
   uint32_t sent, received, expected, broken;
   size_t out_done, in_done;
@@ -317,7 +317,7 @@ static void report(FILE *out) {
     print_missing(out, t);
     fputs(",\"doubled\":[", out);
     for (int j = 0; j < t->listed_doubled; j++) fprintf(out, "%s%u", j ? "," : "", t->doubled[j]);
-    fprintf(out, "],\"early\":%u}", t->early);
+    fprintf(out, "],\"doubledCount\":%u,\"early\":%u}", t->doubled_count, t->early);
     comma = ",";
   }
   fprintf(out, "],\"tcp\":{\"sent\":%u,\"received\":%u,\"broken\":%u,\"errors\":[", tcp.sent, tcp.received, tcp.broken);

@@ -1,6 +1,6 @@
 // The verdict over a whole slice: each VM alone looks healthy after a bad snapshot, and only all reports side by side show
 // a message that was lost between two VMs, came twice, or was received by one though the other never sent it.
-import { maxListed, type BankChannel, type NamedReport } from './report.js'
+import type { BankChannel, NamedReport } from './report.js'
 
 export interface BankCheck {
   coinsExpected: number
@@ -70,11 +70,12 @@ function checkChannel(from: NamedReport, to: NamedReport, sum: BankCheck): void 
   if (lost > total(listed)) sum.findings.push(`${name}: ${lost - total(listed)} more messages lost, in gaps too many to list`)
   for (const range of orphans) sum.findings.push(`${name}: ${messages(range)} received but never sent (orphan)`)
   for (const number of got.doubled) sum.findings.push(`${name}: message ${number} doubled`)
-  if (got.doubled.length >= maxListed) sum.findings.push(`${name}: perhaps more messages doubled, too many to list`)
+  const unlisted = got.doubledCount - got.doubled.length
+  if (unlisted > 0) sum.findings.push(`${name}: ${unlisted} more messages doubled, too many to list`)
   if (got.early > 0) sum.findings.push(`${name}: ${got.early} messages out of order`)
   sum.lost += lost
   sum.orphans += total(orphans)
-  sum.duplicated += got.doubled.length
+  sum.duplicated += got.doubledCount
 }
 
 const channelWith = (one: NamedReport, peer: number) => one.report.channels.find((c) => c.peer === peer)

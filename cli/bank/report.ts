@@ -9,7 +9,9 @@ export interface BankChannel {
   received: number
   last: number
   missing: [number, number][]
+  /** The first numbers that came twice (MAX_LISTED of bank.c); `doubledCount` is of all. */
   doubled: number[]
+  doubledCount: number
   early: number
 }
 
@@ -27,9 +29,6 @@ export interface BankReport {
 }
 
 export interface NamedReport { name: string; report: BankReport }
-
-/** At most this many ranges and doubled numbers are listed in a channel (MAX_LISTED of bank.c). */
-export const maxListed = 64
 
 type Fields = Record<string, unknown>
 
@@ -68,12 +67,14 @@ export function parseReport(name: string, line: string): BankReport {
 
 function channel(reader: Reader, value: unknown): BankChannel {
   const c = reader.fields(value, 'channels')
-  return {
+  const read = {
     peer: reader.count(c, 'peer'), sent: reader.count(c, 'sent'), received: reader.count(c, 'received'), last: reader.count(c, 'last'),
     missing: reader.list(c, 'missing').map((r) => reader.range(r)),
     doubled: reader.list(c, 'doubled').map((n) => reader.whole(n, 'doubled', 1)),
-    early: reader.count(c, 'early'),
+    doubledCount: reader.count(c, 'doubledCount'), early: reader.count(c, 'early'),
   }
+  if (read.doubledCount < read.doubled.length) reader.wrong('doubledCount')
+  return read
 }
 
 function checkIndices(reader: Reader, report: BankReport): void {

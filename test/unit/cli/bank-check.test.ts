@@ -14,7 +14,7 @@ function whole(): NamedReport[] {
     report: {
       index, peers: ['10.10.1.1', '10.10.1.2', '10.10.1.3'], state: 'stopped', coins: 1_000_000,
       channels: [0, 1, 2].filter((peer) => peer !== index)
-        .map((peer) => ({ peer, sent, received: sent, last: sent, missing: [], doubled: [], early: 0 })),
+        .map((peer) => ({ peer, sent, received: sent, last: sent, missing: [], doubled: [], doubledCount: 0, early: 0 })),
       tcp: { sent: 400, received: 400, broken: 0, errors: [] },
       disk: { done: 160, intent: 160, onDisk: 160, ok: true }, rcvbufErrors: 0, uptimeMs: 8000,
     } satisfies BankReport,
@@ -72,9 +72,17 @@ describe('the check of the bank', () => {
   })
 
   it('names messages that came twice', () => {
-    const check = judged((r) => between(r, 'c', 'b').doubled.push(17))
+    const check = judged((r) => Object.assign(between(r, 'c', 'b'), { doubled: [17], doubledCount: 1 }))
     assert.deepEqual(check.findings, ['b -> c: message 17 doubled'])
     assert.equal(check.duplicated, 1)
+  })
+
+  it('counts also doubled messages that were too many to list', () => {
+    const check = judged((r) => Object.assign(between(r, 'c', 'b'), { doubled: [17, 18], doubledCount: 300 }))
+    assert.deepEqual(check.findings, [
+      'b -> c: message 17 doubled', 'b -> c: message 18 doubled', 'b -> c: 298 more messages doubled, too many to list',
+    ])
+    assert.equal(check.duplicated, 300)
   })
 
   it('does not accept a channel whose messages overtook each other', () => {
@@ -134,6 +142,8 @@ describe('the report of a bank', () => {
     assert.throws(damaged({ coins: 'many' }), /the report of the bank of b has a missing or wrong member "coins"/)
     assert.throws(damaged({ index: 7 }), /"index"/)
     assert.throws(damaged({ channels: [] }), /"channels"/)
+    const { channels } = whole()[1]!.report
+    assert.throws(damaged({ channels: channels.map((c) => ({ ...c, doubled: [3] })) }), /"doubledCount"/)
     assert.throws(damaged({ state: 'fine' }), /"state"/)
   })
 })
