@@ -1,0 +1,237 @@
+// The AM's methods, a real Redis with BullMQ between, and the worker's jobs; only hosts and snapshot core are in memory.
+import assert from 'node:assert/strict'
+import { Queue } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { answer } from '../../am-plugin/call.js'
+import type { AmParts } from '../../am-plugin/context.js'
+import type { Struct, Value } from '../../am-plugin/xmlrpc/value.js'
+import { silentLog } from '../../base/log.js'
+import { realRandom as random } from '../../base/random.js'
+import { realClock as clock, until } from '../../base/time.js'
+import { splitPem } from '../../certs/certificate.js'
+import { keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from '../../jobs/periodic.js'
+import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type Tick } from '../../jobs/queues.js'
+import { operationRunner } from '../../jobs/slice-jobs.js'
+import { noteHosts, noteReport } from '../../jobs/vm-watch.js'
+import { openSliceStore } from '../../slices/redis-slice-store.js'
+import { beginOperation } from '../../slices/slice-lock.js'
+import { openMemoryHosts } from '../fakes/memory-hosts.js'
+import { openMemorySnapshots } from '../fakes/memory-snapshots.js'
+import { listOf, ok, refused, requestOf, states, type Answered } from '../unit/am-plugin/aggregate.js'
+import { field, read } from '../unit/certs/field.js'
+import { startRedis, type PrivateRedis } from './redis.js'
+
+type Closing = (() => Promise<unknown> | void)[]
+
+/** A worker of its own connection, which can be killed: then it renews no lock and ends no job. */
+async function startWorker(path: string, closing: Closing, given: Pick<PeriodicParts, 'hosts' | 'snapshots'>) {
+  const redis = openRedis({ path })
+  const queue = openOperationQueue(redis)
+  const schedulers = openSchedulers(redis)
+  const parts: PeriodicParts = {
+    ...given, store: openSliceStore(redis), mode: 'live', graceMs: 1000, clock, random, log: silentLog, queue, schedulers,
+  }
+  const run = operationRunner(parts)
+  const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => run(job.data.operation), () => undefined)
+  const ticks = runWorker<Tick>(redis, clockQueue, (job) => snapshotTick(parts, job.data), () => undefined)
+  await noteHosts(parts)
+  let killed: Promise<unknown> | undefined
+  const kill = () => (killed ??= Promise.all([operations.close(true), ticks.close(true)]))
+  closing.push(async () => {
+    await kill()
+    await Promise.all([queue.close(), schedulers.close()])
+    redis.disconnect()
+  })
+  return { parts, kill }
+}
+
+async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing) {
+  await redis.flushall()
+  const { alice, slice, trust, credential } = await field()
+  const store = openSliceStore(redis)
+  const queue = openOperationQueue(redis)
+  closing.push(() => queue.close())
+  const hosts = openMemoryHosts()
+  const snapshots = openMemorySnapshots({ hosts, clock })
+  const worker = await startWorker(server.path, closing, { hosts, snapshots })
+  hosts.onVmChanged((report) => void noteReport(worker.parts, report))
+  const am: AmParts = {
+    store, queue, authority: 'lab.example', urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
+    software: '0.1.0', clock, random, log: silentLog,
+  }
+  const peer = splitPem(read(alice.certificate))
+  const credentials: Value[] = [{ geni_type: 'geni_sfa', geni_version: '3', geni_value: credential }]
+  async function call(method: string, params: Value[]): Promise<Answered> {
+    const whole = (await answer(am, () => trust, { callId: 'c1', path: '/am/3.0', peer, method, params })) as Struct
+    return { code: (whole['code'] as Struct)['geni_code'] as number, value: whole['value']!, output: whole['output'] as string, whole }
+  }
+  const on = (method: string, ...rest: Value[]) => call(method, [[slice.urn], credentials, ...rest])
+  const poa = (action: string, options: Struct = {}) => call('PerformOperationalAction', [[slice.urn], credentials, action, options])
+  const allocate = (names: string[], extra = '') => call('Allocate', [slice.urn, credentials, requestOf(names, extra), {}])
+  const record = () => store.slice(slice.urn)
+  /** Waits until the slice is free and every VM is in this state. */
+  async function reach(state: string): Promise<void> {
+    const there = await until(clock, 15_000, 20, async () => {
+      const now = await record()
+      return now?.operation === null && now.slivers.every((s) => s.operational === state) ? true : undefined
+    })
+    assert.ok(there, `not ${state}: ${JSON.stringify((await record())?.slivers.map((s) => [s.operational, s.resourceStatus]))}`)
+  }
+  async function ready(names = ['a', 'b'], extra = ''): Promise<void> {
+    ok(await allocate(names, extra))
+    ok(await on('Provision', {}))
+    ok(await poa('geni_start'))
+    await reach('geni_configuring')
+    for (const s of (await record())!.slivers) hosts.set(s.id, 'ready')
+    await reach('geni_ready')
+  }
+  return { worker, hosts, snapshots, store, slice, credentials, call, on, poa, allocate, record, reach, ready }
+}
+
+describe('the aggregate over a real Redis', function () {
+  this.timeout(60_000)
+  let server: PrivateRedis
+  let redis: Redis
+  const closing: Closing = []
+  before(async () => {
+    server = await startRedis()
+    redis = openRedis({ path: server.path })
+  })
+  afterEach(async () => { for (const close of closing.splice(0).reverse()) await close() })
+  after(async () => {
+    redis.disconnect()
+    await server.close()
+  })
+
+  it('leads a slice through its whole life', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    ok(await am.poa('violin_snapshot', { violin_name: 'first' }))
+    await am.reach('geni_ready')
+    const [listed] = listOf(ok(await am.poa('violin_list')))[0]!['violin_snapshots'] as Struct[]
+    assert.deepEqual([listed!['name'], listed!['origin'], listed!['pause_ms']], ['first', 'user', { a: '7', b: '7' }])
+
+    const [a] = (await am.record())!.slivers
+    am.hosts.set(a!.id, 'dead', 'its QEMU process was killed by signal 9')
+    const seen = await until(clock, 5_000, 20, async () => (states(ok(await am.on('Status', {})))[0] === 'geni_failed' ? true : undefined))
+    assert.ok(seen)
+    assert.match(listOf(ok(await am.on('Status', {})))[0]!['geni_error'] as string, /killed by signal 9; violin_rollback brings/)
+
+    ok(await am.poa('violin_rollback', { violin_snapshot: 'first' }))
+    await am.reach('geni_ready')
+    ok(await am.poa('violin_suspend'))
+    await am.reach('violin_suspended')
+    ok(await am.poa('violin_resume'))
+    await am.reach('geni_ready')
+    ok(await am.on('Delete', {}))
+    assert.ok(await until(clock, 10_000, 20, async () => ((await am.record()) === undefined ? true : undefined)))
+    assert.deepEqual([await am.hosts.reports('h1'), await am.snapshots.list(am.slice.uuid)], [[], []])
+    refused(await am.on('Status', {}), 12, /has no slivers/)
+  })
+
+  it('frees names and memory with a Delete: the same slice can be allocated at once', async () => {
+    const am = await aggregate(server, redis, closing)
+    const names = Array.from({ length: 18 }, (_, i) => `n${i}`) // as many as fit
+    await am.ready(names)
+    refused(await am.allocate(['one-more']), 6, /needs 224 MiB/)
+    ok(await am.on('Delete', {}))
+    ok(await am.allocate(names))
+  })
+
+  it('takes one operation of many calls at once', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    am.snapshots.meanwhile = () => clock.sleep(200)
+    const codes = (await Promise.all(Array.from({ length: 6 }, () => am.poa('violin_snapshot')))).map((a) => a.code)
+    assert.deepEqual(codes.sort((x, y) => x - y), [0, 14, 14, 14, 14, 14])
+    await am.reach('geni_ready')
+    assert.equal((await am.snapshots.list(am.slice.uuid)).length, 1)
+  })
+
+  it('takes snapshots by itself, one after the other, and a user never has to wait for them', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready(['a', 'b'], '<violin:rspec_checkpoint interval="PT5S"/>')
+    await keepSchedules(am.worker.parts)
+    const cutting = new Promise<void>((begun) => {
+      am.snapshots.meanwhile = async () => {
+        begun()
+        await clock.sleep(300)
+      }
+    })
+    await cutting
+    assert.equal((await am.record())!.operation?.byPolicy, true)
+    ok(await am.poa('violin_snapshot', { violin_name: 'mine' }))
+    await am.reach('geni_ready')
+    assert.deepEqual((await am.snapshots.list(am.slice.uuid)).map((e) => e.name), ['mine'])
+    assert.equal(am.snapshots.open.most, 1)
+    const two = await until(clock, 15_000, 50, async () => ((await am.snapshots.list(am.slice.uuid)).filter((e) => e.origin === 'policy').length >= 2 ? true : undefined))
+    assert.ok(two, 'no periodic snapshots come')
+  })
+
+  it('Delete voids a cut that is under way', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    let begun!: () => void
+    const cutting = new Promise<void>((resolve) => { begun = resolve })
+    am.snapshots.meanwhile = async () => {
+      begun()
+      await clock.sleep(300)
+    }
+    ok(await am.poa('violin_snapshot'))
+    await cutting
+    ok(await am.on('Delete', {}))
+    assert.ok(await until(clock, 10_000, 20, async () => ((await am.record()) === undefined ? true : undefined)))
+    const operations = await am.store.operations(am.slice.urn, 2)
+    assert.deepEqual(operations.map((o) => [o.kind, o.state]), [['delete', 'done'], ['snapshot', 'pre-empted']])
+  })
+
+  it('a worker that dies in mid-snapshot: within 10 s the next one has ended it, the list is empty and the next one works', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    let begun!: () => void
+    const cutting = new Promise<void>((resolve) => { begun = resolve })
+    am.snapshots.meanwhile = () => {
+      begun()
+      return new Promise(() => undefined) // never heard of again
+    }
+    ok(await am.poa('violin_snapshot', { violin_name: 'lost' }))
+    await cutting
+    await am.worker.kill()
+    am.snapshots.meanwhile = undefined
+    const from = clock.monotonic()
+    await startWorker(server.path, closing, am)
+    await am.reach('geni_ready')
+    assert.ok(clock.monotonic() - from < 10_000, `${clock.monotonic() - from} ms`)
+    assert.deepEqual(listOf(ok(await am.poa('violin_list')))[0]!['violin_snapshots'], [])
+    assert.match(listOf(ok(await am.on('Status', {})))[0]!['geni_resource_status'] as string, /the worker that led it ended/)
+    ok(await am.poa('violin_snapshot', { violin_name: 'lost' }))
+    await am.reach('geni_ready')
+    assert.deepEqual((await am.snapshots.list(am.slice.uuid)).map((e) => e.name), ['lost'])
+  })
+
+  it('an operation whose job was lost is done all the same', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    await am.worker.kill()
+    ok(await am.poa('geni_stop'))
+    for (const key of await redis.keys('bull:*')) await redis.del(key)
+    const worker = await startWorker(server.path, closing, am)
+    await mendLocks(worker.parts)
+    await am.reach('geni_notready')
+  })
+
+  it('an operation whose job ended before it did is done all the same', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    const { parts } = am.worker
+    const { operation: early } = await beginOperation(parts, am.slice.urn, { kind: 'stop', who: 'alice', why: 'test', callId: 'c' }, () => undefined)
+    await redis.del(`op:${early.id}`)
+    await parts.queue.add(early)
+    const jobs = new Queue(operationsQueue, { connection: redis })
+    closing.push(() => jobs.close())
+    assert.ok(await until(clock, 5_000, 20, async () => ((await jobs.getJobState(early.id)) === 'completed' ? true : undefined)))
+    await am.store.saveOperation(early)
+    await mendLocks(parts)
+    await am.reach('geni_notready')
+  })
+})
