@@ -12,9 +12,8 @@ export interface PrivateRedis { path: string; close(): Promise<void> }
 export async function startRedis(): Promise<PrivateRedis> {
   const folder = mkdtempSync(join(tmpdir(), 'vredis-'))
   const path = join(folder, 'redis.sock')
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--dir', folder, '--save', '', '--maxmemory-policy', 'noeviction'], {
-    stdio: 'ignore',
-  })
+  const [program, ...options] = ['redis-server', '--port', '0', '--unixsocket', path, '--dir', folder, '--save', '', '--maxmemory-policy', 'noeviction']
+  const server = spawn(program!, options, { stdio: 'ignore' })
   const ended = new Promise((resolve) => server.once('exit', resolve))
   const redis = openRedis({ path })
   const answered = await until(clock, 10_000, 20, () => (server.exitCode === null ? redis.ping().catch(() => undefined) : 'ended'))
