@@ -27,9 +27,10 @@ export function makeSlivers(parts: SliverParts): { slivers: Sliver[]; nextPort: 
   const lanOf = new Map(parts.topology.links.flatMap((link) => link.interfaces.map((i) => [i, link.clientId])))
   const slivers = parts.topology.nodes.map((node) => {
     const id = `v-${token(parts.random, 6)}`
-    const nics: SliverNic[] = node.interfaces.filter((i) => lanOf.has(i.clientId)).map((i) => ({
-      port: port++, clientId: i.clientId, lan: lanOf.get(i.clientId)!, mac: freshMac(parts.random), ip: i.ip, prefixLength: i.prefixLength,
-    }))
+    const nics: SliverNic[] = node.interfaces.filter((i) => lanOf.has(i.clientId)).map((i) => {
+      const mac = freshMac(parts.random, port)
+      return { port: port++, clientId: i.clientId, lan: lanOf.get(i.clientId)!, mac, ip: i.ip, prefixLength: i.prefixLength }
+    })
     return sliverOf(node, id, nics, parts)
   })
   return { slivers, nextPort: port }
@@ -43,9 +44,16 @@ function sliverOf(node: Node, id: string, nics: SliverNic[], parts: SliverParts)
   }
 }
 
-/** QEMU's own prefix with the local bit's meaning; the random rest makes a clash unlikely, and forks never share a LAN. */
-function freshMac(random: Random): string {
-  return ['52', '54', ...random.bytes(4).toString('hex').match(/../g)!].join(':')
+/**
+ * QEMU's own prefix with the local bit's meaning, then chance, then the port's number: it is never used twice in a slice,
+ * so no two NICs of a slice share an address. The high bit keeps clear of the management NIC's 52:54:00.
+ */
+function freshMac(random: Random, port: number): string {
+  const tail = Buffer.alloc(4)
+  random.bytes(2).copy(tail)
+  tail[0]! |= 0x80
+  tail.writeUInt16BE(port % 0x1_0000, 2)
+  return ['52', '54', ...tail.toString('hex').match(/../g)!].join(':')
 }
 
 function freePort({ takenPorts, random }: SliverParts): number {

@@ -60,13 +60,14 @@ const keptKey = 'kept-snapshots'
 export function openSliceStore(redis: Redis): RedisSliceStore {
   async function swap(record: SliceRecord, expected: number, operation?: Operation): Promise<boolean> {
     const keys = [sliceKey(record.urn), allSlices, ...(operation ? [operationKey(operation.id), listKey(operation.slice)] : [])]
+    // before the record: an entry too many is harmless (sliceOfSliver looks into the record), one too few hides a sliver
+    await Promise.all(record.slivers.map((s) => redis.set(sliverKey(s.urn), record.urn, 'EX', sliverIndexSeconds)))
     const done = await redis.eval(
       compareAndSet, keys.length, ...keys, expected, JSON.stringify(record), record.urn.toLowerCase(),
       ...(operation ? [JSON.stringify(operation), operation.id, operationSeconds] : []),
     )
     if (done !== 1) return false
     if (operation) await trim(operation.slice)
-    for (const sliver of record.slivers) await redis.set(sliverKey(sliver.urn), record.urn, 'EX', sliverIndexSeconds)
     return true
   }
 
