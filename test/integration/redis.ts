@@ -13,7 +13,7 @@ export async function startRedis(): Promise<PrivateRedis> {
   const folder = mkdtempSync(join(tmpdir(), 'vredis-'))
   const path = join(folder, 'redis.sock')
   const [program, ...options] = ['redis-server', '--port', '0', '--unixsocket', path, '--dir', folder, '--save', '', '--maxmemory-policy', 'noeviction']
-  const server = spawn(program!, options, { stdio: 'ignore' })
+  const server = spawn(program, options, { stdio: 'ignore' })
   const ended = new Promise((resolve) => server.once('exit', resolve))
   const redis = openRedis({ path })
   const answered = await until(clock, 10_000, 20, () => (server.exitCode === null ? redis.ping().catch(() => undefined) : 'ended'))
