@@ -41,14 +41,22 @@ static int64_t now_ns(void) {
   return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
 }
 
-// ---- What came in of one numbered flow. The lists are bounded; `received` and `doubled_count` stay exact up to the
+// ---- What came in of one numbered flow. The lists are bounded; `received` and `doubled.count` stay exact up to the
 // moment when more than MAX_LISTED gaps are open, after which a late message of an unlisted gap counts as doubled.
 
+struct numbers { uint32_t count; int listed; uint32_t list[MAX_LISTED]; };
+
 struct tally {
-  uint32_t last, received, early, doubled_count;
-  int missing_count, listed_doubled;
-  uint32_t missing[MAX_LISTED][2], doubled[MAX_LISTED];
+  uint32_t last, received, early;
+  int missing_count;
+  uint32_t missing[MAX_LISTED][2];
+  struct numbers doubled;
 };
+
+static void add_number(struct numbers *n, uint32_t number) {
+  n->count++;
+  if (n->listed < MAX_LISTED) n->list[n->listed++] = number;
+}
 
 static void add_missing(struct tally *t, uint32_t from, uint32_t to) {
   if (from > to || t->missing_count == MAX_LISTED) return;
@@ -76,8 +84,7 @@ static bool count_number(struct tally *t, uint32_t number) { // true when it had
   } else if (fill_missing(t, number)) {
     t->early++; // a later one had come before it
   } else {
-    t->doubled_count++;
-    if (t->listed_doubled < MAX_LISTED) t->doubled[t->listed_doubled++] = number;
+    add_number(&t->doubled, number);
     return false;
   }
   t->received++;
@@ -96,6 +103,12 @@ static void print_missing(FILE *out, struct tally *t) {
     fprintf(out, "%s[%u,%u]", i ? "," : "", t->missing[i][0], t->missing[i][1]);
   }
   fputc(']', out);
+}
+
+static void print_numbers(FILE *out, const char *name, const struct numbers *n) {
+  fprintf(out, "\"%s\":[", name);
+  for (int i = 0; i < n->listed; i++) fprintf(out, "%s%u", i ? "," : "", n->list[i]);
+  fprintf(out, "],\"%sCount\":%u", name, n->count);
 }
 
 // ---- Sockets, daemons and their control sockets

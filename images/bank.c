@@ -14,13 +14,13 @@
 
 enum {
   COIN_PORT = 7001, STREAM_PORT = 7002, COINS_AT_START = 1000000, COINS_PER_SECOND = 320, RECORDS_PER_SECOND = 50,
-  WRITES_PER_SECOND = 20, HELLOS_PER_SECOND = 5, CATCH_UP = 10, MAX_PEERS = 256, MAX_ERRORS = 16, MAX_FLOWS = 256,
+  WRITES_PER_SECOND = 20, HELLOS_PER_SECOND = 5, CATCH_UP = 10, MAX_PEERS = 256, MAX_ERRORS = 16, MAX_FLOWS = 256, HISTORY = 1024,
   RECORD = 64, BLOCK = 4096, BATCH = 1024,
 };
 static const uint32_t MAGIC = 0x42414e4b;
 static const uint64_t DISK_MAGIC = 0x56494f4c42414e4b;
 enum kind { HELLO = 1, HELLO_ACK = 2, COIN = 3 };
-struct message { uint32_t magic, kind, from, to, number, amount; }; // big-endian on the wire
+struct message { uint32_t magic, kind, from, to, number, amount, time[2]; }; // big-endian on the wire; time: the sender's
 
 // ---- The bank's state
 
@@ -30,6 +30,8 @@ static struct {
   int count, self, turn, acked_count, udp, control;
   struct in_addr peers[MAX_PEERS];
   struct tally in[MAX_PEERS];
+  struct { uint32_t number; uint64_t time; } history[MAX_PEERS][HISTORY]; // when the last coins were sent
+  struct numbers orphaned[MAX_PEERS];
   uint32_t sent[MAX_PEERS];
   bool acked[MAX_PEERS], heard[MAX_PEERS], stopped;
   int64_t coins, started;
@@ -92,7 +94,10 @@ static uint64_t rcvbuf_errors(void) { // Udp: RcvbufErrors of /proc/net/snmp, fo
 // ---- Coins
 
 static bool send_message(int peer, enum kind kind, uint32_t number) {
-  struct message m = { htonl(MAGIC), htonl(kind), htonl((uint32_t)bank.self), htonl((uint32_t)peer), htonl(number), htonl(kind == COIN) };
+  struct message m = { htonl(MAGIC), htonl(kind), htonl((uint32_t)bank.self), htonl((uint32_t)peer), htonl(number), htonl(kind == COIN), { 0 } };
+  uint64_t time = (uint64_t)now_ns();
+  m.time[0] = htonl((uint32_t)(time >> 32));
+  m.time[1] = htonl((uint32_t)time);
   struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(COIN_PORT), .sin_addr = bank.peers[peer] };
   // MSG_CONFIRM: we have heard from it, so the kernel need not ask by ARP whether it is still there.
   int flags = bank.heard[peer] ? MSG_CONFIRM : 0;
@@ -115,6 +120,19 @@ static void send_hellos(int64_t now) {
   for (int i = 0; i < bank.count; i++) if (i != bank.self && !bank.acked[i]) send_message(i, HELLO, 0);
 }
 
+// A number that comes again with another send time is no copy: the sender was set back to before it had sent it, and sends
+// it anew. So what we have of it comes from a future that its sender does not know: an orphan.
+static void receive_coin(uint32_t peer, const struct message *m) {
+  uint32_t number = ntohl(m->number);
+  uint64_t time = (uint64_t)ntohl(m->time[0]) << 32 | ntohl(m->time[1]);
+  typeof(&bank.history[0][0]) known = &bank.history[peer][number % HISTORY];
+  if (known->number == number && known->time != time) add_number(&bank.orphaned[peer], number);
+  else if (count_number(&bank.in[peer], number)) bank.coins += ntohl(m->amount);
+  else return;
+  known->number = number;
+  known->time = time;
+}
+
 static void receive_messages(void) {
   struct message m;
   struct sockaddr_in from;
@@ -133,7 +151,7 @@ static void receive_messages(void) {
         bank.acked[peer] = true;
         if (++bank.acked_count == bank.count - 1) start_pacing();
         break;
-      case COIN: if (count_number(&bank.in[peer], ntohl(m.number))) bank.coins += ntohl(m.amount);
+      case COIN: receive_coin(peer, &m);
     }
   }
 }
@@ -315,9 +333,11 @@ static void report(FILE *out) {
     if (i == bank.self) continue;
     fprintf(out, "%s{\"peer\":%d,\"sent\":%u,\"received\":%u,\"last\":%u,", comma, i, bank.sent[i], t->received, t->last);
     print_missing(out, t);
-    fputs(",\"doubled\":[", out);
-    for (int j = 0; j < t->listed_doubled; j++) fprintf(out, "%s%u", j ? "," : "", t->doubled[j]);
-    fprintf(out, "],\"doubledCount\":%u,\"early\":%u}", t->doubled_count, t->early);
+    fputc(',', out);
+    print_numbers(out, "doubled", &t->doubled);
+    fputc(',', out);
+    print_numbers(out, "orphaned", &bank.orphaned[i]);
+    fprintf(out, ",\"early\":%u}", t->early);
     comma = ",";
   }
   fprintf(out, "],\"tcp\":{\"sent\":%u,\"received\":%u,\"broken\":%u,\"errors\":[", tcp.sent, tcp.received, tcp.broken);
@@ -433,7 +453,7 @@ static void answer_sink(const char *request, FILE *out) {
   fputs("{\"flows\":[", out);
   for (int i = 0; i < sink.count; i++) {
     struct tally *t = &sink.flows[i];
-    fprintf(out, "%s{\"flow\":%u,\"received\":%u,\"doubled\":%u,\"last\":%u,", i ? "," : "", sink.ids[i], t->received, t->doubled_count, t->last);
+    fprintf(out, "%s{\"flow\":%u,\"received\":%u,\"doubled\":%u,\"last\":%u,", i ? "," : "", sink.ids[i], t->received, t->doubled.count, t->last);
     print_missing(out, t);
     fputc('}', out);
   }

@@ -69,17 +69,28 @@ function checkChannel(from: NamedReport, to: NamedReport, sum: BankCheck): void 
   for (const range of listed) sum.findings.push(`${name}: ${messages(range)} lost (${size(range)})`)
   if (lost > total(listed)) sum.findings.push(`${name}: ${lost - total(listed)} more messages lost, in gaps too many to list`)
   for (const range of orphans) sum.findings.push(`${name}: ${messages(range)} received but never sent (orphan)`)
-  for (const number of got.doubled) sum.findings.push(`${name}: message ${number} doubled`)
-  const unlisted = got.doubledCount - got.doubled.length
-  if (unlisted > 0) sum.findings.push(`${name}: ${unlisted} more messages doubled, too many to list`)
+  nameAll(name, got.orphaned, got.orphanedCount, 'received before being sent (orphan)', sum.findings)
+  nameAll(name, got.doubled, got.doubledCount, 'doubled', sum.findings)
   if (got.early > 0) sum.findings.push(`${name}: ${got.early} messages out of order`)
   sum.lost += lost
-  sum.orphans += total(orphans)
+  sum.orphans += total(orphans) + got.orphanedCount
   sum.duplicated += got.doubledCount
 }
 
 const channelWith = (one: NamedReport, peer: number) => one.report.channels.find((c) => c.peer === peer)
 const messages = ([from, to]: Range) => (from === to ? `message ${from}` : `messages ${from}-${to}`)
+
+/** One finding for each run of numbers, and one for those that the bounded list has no room for. */
+function nameAll(name: string, listed: number[], count: number, what: string, findings: string[]): void {
+  const ranges: Range[] = []
+  for (const number of [...new Set(listed)].sort((a, b) => a - b)) {
+    const last = ranges.at(-1)
+    if (last && last[1] + 1 === number) last[1] = number
+    else ranges.push([number, number])
+  }
+  for (const range of ranges) findings.push(`${name}: ${messages(range)} ${what}`)
+  if (count > listed.length) findings.push(`${name}: ${count - listed.length} more messages ${what}, too many to list`)
+}
 
 function lostRanges(sent: number, got: BankChannel): Range[] {
   const gaps = got.missing.map(([from, to]): Range => [from, Math.min(to, sent)])

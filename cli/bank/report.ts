@@ -12,6 +12,9 @@ export interface BankChannel {
   /** The first numbers that came twice (MAX_LISTED of bank.c); `doubledCount` is of all. */
   doubled: number[]
   doubledCount: number
+  /** Received, and later sent anew by a sender that was set back to before it had sent them; listed like `doubled`. */
+  orphaned: number[]
+  orphanedCount: number
   early: number
 }
 
@@ -70,10 +73,12 @@ function channel(reader: Reader, value: unknown): BankChannel {
   const read = {
     peer: reader.count(c, 'peer'), sent: reader.count(c, 'sent'), received: reader.count(c, 'received'), last: reader.count(c, 'last'),
     missing: reader.list(c, 'missing').map((r) => reader.range(r)),
-    doubled: reader.list(c, 'doubled').map((n) => reader.whole(n, 'doubled', 1)),
-    doubledCount: reader.count(c, 'doubledCount'), early: reader.count(c, 'early'),
+    doubled: reader.list(c, 'doubled').map((n) => reader.whole(n, 'doubled', 1)), doubledCount: reader.count(c, 'doubledCount'),
+    orphaned: reader.list(c, 'orphaned').map((n) => reader.whole(n, 'orphaned', 1)), orphanedCount: reader.count(c, 'orphanedCount'),
+    early: reader.count(c, 'early'),
   }
   if (read.doubledCount < read.doubled.length) reader.wrong('doubledCount')
+  if (read.orphanedCount < read.orphaned.length) reader.wrong('orphanedCount')
   return read
 }
 

@@ -14,7 +14,7 @@ function whole(): NamedReport[] {
     report: {
       index, peers: ['10.10.1.1', '10.10.1.2', '10.10.1.3'], state: 'stopped', coins: 1_000_000,
       channels: [0, 1, 2].filter((peer) => peer !== index)
-        .map((peer) => ({ peer, sent, received: sent, last: sent, missing: [], doubled: [], doubledCount: 0, early: 0 })),
+        .map((peer) => ({ peer, sent, received: sent, last: sent, missing: [], doubled: [], doubledCount: 0, orphaned: [], orphanedCount: 0, early: 0 })),
       tcp: { sent: 400, received: 400, broken: 0, errors: [] },
       disk: { done: 160, intent: 160, onDisk: 160, ok: true }, rcvbufErrors: 0, uptimeMs: 8000,
     } satisfies BankReport,
@@ -77,10 +77,18 @@ describe('the check of the bank', () => {
     assert.equal(check.duplicated, 1)
   })
 
+  it('names messages that a sender, set back, sent anew though they had been received', () => {
+    const check = judged((r) => Object.assign(between(r, 'c', 'b'), { orphaned: [902, 900, 901, 950], orphanedCount: 4 }))
+    assert.deepEqual(check.findings, [
+      'b -> c: messages 900-902 received before being sent (orphan)', 'b -> c: message 950 received before being sent (orphan)',
+    ])
+    assert.deepEqual([check.orphans, check.duplicated], [4, 0])
+  })
+
   it('counts also doubled messages that were too many to list', () => {
     const check = judged((r) => Object.assign(between(r, 'c', 'b'), { doubled: [17, 18], doubledCount: 300 }))
     assert.deepEqual(check.findings, [
-      'b -> c: message 17 doubled', 'b -> c: message 18 doubled', 'b -> c: 298 more messages doubled, too many to list',
+      'b -> c: messages 17-18 doubled', 'b -> c: 298 more messages doubled, too many to list',
     ])
     assert.equal(check.duplicated, 300)
   })
