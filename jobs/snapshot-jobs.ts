@@ -80,6 +80,7 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, g
       if (!holds(now, operation)) preempted.abort(`${now?.operation?.kind ?? 'another operation'} came first`)
     }, () => undefined)
   }, preemptionMs)
+  watching.unref()
   try {
     return await at.snapshots.take({
       id: operation.params.snapshot!, op: operation.id, token: operation.token, slice: { urn: slice.urn, uuid: slice.uuid },

@@ -1,12 +1,14 @@
 // `violin test`: everything that must hold before a change lands, one step after another, with the sum at the end.
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { realClock as clock } from '../../base/time.js'
+import { Failure } from '../../base/errors.js'
+import { realClock as clock, within } from '../../base/time.js'
 import type { Surroundings } from '../surroundings.js'
 
 interface Step { name: string; command: string[] }
 interface Sum { passing: number; failing: number }
+interface End { how: string; sum: Sum }
 
 const mocha = (...globs: string[]) => ['node', 'node_modules/mocha/bin/mocha.js', ...globs]
 const steps: Step[] = [
@@ -17,6 +19,8 @@ const steps: Step[] = [
   { name: 'integration', command: mocha('test/integration/**/*.test.ts') },
   { name: 'e2e', command: mocha('test/e2e/**/*.test.ts') },
 ]
+/** A step that has not ended by then has failed, whatever its tests said: something that it started was left running. */
+const stepMinutes = 20
 
 export function testCommand(at: Surroundings): Command {
   const names = steps.map((s) => s.name).join(', ')
@@ -26,38 +30,63 @@ export function testCommand(at: Surroundings): Command {
     .action(async (wanted: string[]) => {
       const unknown = wanted.filter((w) => !steps.some((s) => s.name === w))
       if (unknown.length > 0) throw new Error(`there is no step ${unknown.join(', ')}: the steps are ${names}`)
-      const total: Sum = { passing: 0, failing: 0 }
-      const begun = clock.monotonic()
-      for (const step of steps.filter((s) => wanted.length === 0 || wanted.includes(s.name))) {
-        const from = clock.monotonic()
-        process.stdout.write(`\n== ${step.name}\n`)
-        const { code, sum } = await run(step, at)
-        total.passing += sum.passing
-        total.failing += sum.failing
-        if (code !== 0 && sum.failing === 0) total.failing++
-        process.stdout.write(`== ${step.name}: ${code === 0 ? 'ok' : `FAILED (exit ${code})`} after ${Math.round((clock.monotonic() - from) / 1000)} s\n`)
-      }
-      process.stdout.write(`\nall of it took ${Math.round((clock.monotonic() - begun) / 1000)} s\n`)
-      process.stdout.write(`${total.passing} passed, ${total.failing} failed\n`)
-      process.exitCode = total.failing === 0 ? 0 : 1
+      process.exitCode = await runAll(steps.filter((s) => wanted.length === 0 || wanted.includes(s.name)), at)
     })
 }
 
+async function runAll(chosen: Step[], at: Surroundings): Promise<number> {
+  const total: Sum = { passing: 0, failing: 0 }
+  const begun = clock.monotonic()
+  const interrupt = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort())
+  for (const step of chosen) {
+    if (interrupt.signal.aborted) break
+    const from = clock.monotonic()
+    process.stdout.write(`\n== ${step.name}\n`)
+    const { how, sum } = await run(step, at, interrupt.signal)
+    total.passing += sum.passing
+    total.failing += sum.failing
+    if (how !== 'ok' && sum.failing === 0) total.failing++
+    process.stdout.write(`== ${step.name}: ${how === 'ok' ? 'ok' : `FAILED (${how})`} after ${Math.round((clock.monotonic() - from) / 1000)} s\n`)
+  }
+  process.stdout.write(`\nall of it took ${Math.round((clock.monotonic() - begun) / 1000)} s\n`)
+  process.stdout.write(`${total.passing} passed, ${total.failing} failed\n`)
+  return total.failing === 0 ? 0 : 1
+}
+
 /** Runs a step with its output shown; the closing lines of mocha are read for the sum. */
-function run(step: Step, at: Surroundings): Promise<{ code: number; sum: Sum }> {
+async function run(step: Step, at: Surroundings, interrupt: AbortSignal): Promise<End> {
   const [program, ...args] = step.command
   const child = spawn(program === 'node' ? process.execPath : program!, args, {
-    cwd: at.root, env: { ...at.env, VIOLIN_BIN: join(at.root, 'violin') }, stdio: ['ignore', 'pipe', 'inherit'],
+    cwd: at.root, env: { ...at.env, VIOLIN_BIN: join(at.root, 'violin') }, stdio: ['ignore', 'pipe', 'inherit'], detached: true, // a group of its own
   })
   let tail = ''
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     process.stdout.write(chunk)
     tail = (tail + chunk).slice(-200_000)
   })
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<string>((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (code) => resolve({ code: code ?? 1, sum: { passing: last(tail, 'passing'), failing: last(tail, 'failing') } }))
+    child.once('close', (code, signal) => resolve(code === 0 ? 'ok' : `exit ${code ?? signal ?? '?'}`))
+    interrupt.addEventListener('abort', () => {
+      endGroup(child, 'SIGTERM')
+      resolve('interrupted')
+    }, { once: true })
   })
+  const late = () => new Failure('timed-out', `it did not end within ${stepMinutes} minutes: something that it started was left running`)
+  const how = await within(stepMinutes * 60_000, ended, late).catch((error: unknown) => {
+    endGroup(child, 'SIGKILL')
+    return (error as Error).message
+  })
+  return { how, sum: { passing: last(tail, 'passing'), failing: last(tail, 'failing') } }
+}
+
+function endGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-child.pid!, signal)
+  } catch {
+    // it has ended meanwhile
+  }
 }
 
 function last(text: string, word: string): number {

@@ -1,5 +1,5 @@
 // A snapshot core in memory with the promises of snapshots/needs.ts: all or nothing, a new epoch for each cut and a new
-// run for each restore, and a cut that is told to give way aborts.
+// run for each restore, and a cut that is told to give way aborts, as does one that recovery has found without an outcome.
 import { Failure, Refusal } from '../../base/errors.js'
 import { rfc3339, type Clock } from '../../base/time.js'
 import type { CutResult, RestoreRequest, SnapshotEntry, SnapshotRequest, Snapshots } from '../../snapshots/needs.js'
@@ -18,11 +18,14 @@ export interface MemorySnapshots extends Snapshots {
 export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): MemorySnapshots {
   const entries = new Map<string, SnapshotEntry[]>()
   const of = (slice: string): SnapshotEntry[] => entries.get(slice) ?? []
+  let recoveries = 0
 
   async function cut(request: SnapshotRequest, preempted?: AbortSignal): Promise<CutResult> {
     const epoch = request.epoch + 1
+    const began = recoveries
     await snapshots.meanwhile?.(request)
-    const why = snapshots.failNext ?? (preempted?.aborted ? String(preempted.reason) : undefined)
+    const why = snapshots.failNext ?? (began < recoveries ? 'another worker has decided on abort' : undefined)
+      ?? (preempted?.aborted ? String(preempted.reason) : undefined)
       ?? request.members.filter((m) => at.hosts.condition(m.vm) !== 'ready').map((m) => `${m.clientId} does not run`)[0]
     snapshots.failNext = undefined
     if (why !== undefined) return { committed: false, reason: why, run: request.run, epoch }
@@ -60,7 +63,7 @@ export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): M
     },
     async remove(slice, id) { entries.set(slice, of(slice).filter((e) => e.id !== id)) },
     list: async (slice) => structuredClone(of(slice)),
-    recover: async () => undefined,
+    recover: async () => { recoveries++ },
   }
   return snapshots
 }

@@ -23,7 +23,7 @@ import { startRedis, type PrivateRedis } from './redis.js'
 
 type Closing = (() => Promise<unknown> | void)[]
 
-/** A worker of its own connection, which can be killed: then it renews no lock and ends no job. */
+/** A worker of its own connection, which can be killed: then it renews no lock and ends no job. What it was at goes on, and must end. */
 async function startWorker(path: string, closing: Closing, given: Pick<PeriodicParts, 'hosts' | 'snapshots'>) {
   const redis = openRedis({ path })
   const queue = openOperationQueue(redis)
@@ -31,18 +31,26 @@ async function startWorker(path: string, closing: Closing, given: Pick<PeriodicP
   const parts: PeriodicParts = {
     ...given, store: openSliceStore(redis), mode: 'live', graceMs: 1000, clock, random, log: silentLog, queue, schedulers,
   }
+  await parts.snapshots.recover()
   const run = operationRunner(parts)
-  const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => run(job.data.operation), () => undefined)
+  const runs = new Set<Promise<void>>()
+  const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => {
+    const at = run(job.data.operation)
+    runs.add(at)
+    return at
+  }, () => undefined)
   const ticks = runWorker<Tick>(redis, clockQueue, (job) => snapshotTick(parts, job.data), () => undefined)
   await noteHosts(parts)
   let killed: Promise<unknown> | undefined
   const kill = () => (killed ??= Promise.all([operations.close(true), ticks.close(true)]))
+  const idle = () => Promise.allSettled(runs)
   closing.push(async () => {
     await kill()
+    await idle()
     await Promise.all([queue.close(), schedulers.close()])
     redis.disconnect()
   })
-  return { parts, kill }
+  return { parts, kill, idle }
 }
 
 async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing) {
@@ -190,9 +198,10 @@ describe('the aggregate over a real Redis', function () {
     await am.ready()
     let begun!: () => void
     const cutting = new Promise<void>((resolve) => { begun = resolve })
+    let comeBack!: () => void
     am.snapshots.meanwhile = () => {
       begun()
-      return new Promise(() => undefined) // never heard of again
+      return new Promise((resolve) => { comeBack = resolve })
     }
     ok(await am.poa('violin_snapshot', { violin_name: 'lost' }))
     await cutting
@@ -206,7 +215,12 @@ describe('the aggregate over a real Redis', function () {
     assert.match(listOf(ok(await am.on('Status', {})))[0]!['geni_resource_status'] as string, /the worker that led it ended/)
     ok(await am.poa('violin_snapshot', { violin_name: 'lost' }))
     await am.reach('geni_ready')
+    const after = await am.record()
     assert.deepEqual((await am.snapshots.list(am.slice.uuid)).map((e) => e.name), ['lost'])
+
+    comeBack() // it was not dead, only slow: nobody listens to it any more
+    await am.worker.idle()
+    assert.deepEqual([await am.record(), (await am.snapshots.list(am.slice.uuid)).map((e) => e.name)], [after, ['lost']])
   })
 
   it('an operation whose job was lost is done all the same', async () => {
