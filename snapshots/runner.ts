@@ -44,8 +44,8 @@ export function runMachine<State, Event, Effect>(
         }
         state = next
         for (const effect of effects) machine.perform(effect, emit)
+        if (machine.isOver(state)) finish(state) // what still comes is answered, but nobody waits for it
       }
-      if (machine.isOver(state)) finish(state)
     } catch (error) {
       stopped = true
       fail(error)

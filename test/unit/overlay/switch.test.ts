@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Failure, Refusal } from '../../../base/errors.js'
+import { limits } from '../../../base/limits.js'
+import { silentLog } from '../../../base/log.js'
+import { realClock } from '../../../base/time.js'
+import { decodeLog } from '../../../overlay/channel-log.js'
+import { Switch } from '../../../overlay/switch.js'
+import { useTempFolder } from '../../temp.js'
+import { FakeQemu, framed, soon } from './fake-qemu.js'
+import { everybody, ethernet, macOf } from './wire.js'
+
+const slice = '5f0c0d5e-0000-4000-8000-000000000001'
+const run = '0000000100000000'
+const net = { slice, run }
+const refused = (message: RegExp) => (e: unknown) => e instanceof Refusal && message.test(e.message)
+
+describe('the switch', () => {
+  const folder = useTempFolder()
+  let later: number
+  let told: { what: string; detail: { k: number; why?: string; epoch?: number } }[]
+  let theSwitch: Switch
+  let qemus: FakeQemu[]
+
+  function start(bootId = 'boot-1'): Switch {
+    return new Switch({
+      folder: folder(), bootId, log: silentLog, clock: { ...realClock, monotonic: () => later + realClock.monotonic() },
+      tell: (what, detail) => { told.push({ what, detail }) },
+    })
+  }
+
+  beforeEach(async () => {
+    later = 0
+    told = []
+    theSwitch = start()
+    qemus = [1, 2].map((id) => new FakeQemu(join(folder(), `nic${id}`)))
+    for (const qemu of qemus) await qemu.listen()
+  })
+  afterEach(async () => {
+    theSwitch.close()
+    for (const qemu of qemus) await qemu.die()
+  })
+
+  /** A run of two VMs that know each other. */
+  async function connected(): Promise<void> {
+    const { handlers } = theSwitch
+    await handlers.openRun({ ...net, epoch: 1 })
+    for (const [i, qemu] of qemus.entries()) {
+      await handlers.addPort({ ...net, vm: `vm${i + 1}`, port: i + 1, lan: 'lan0', mac: '', socket: qemu.path, seq: 0, base: { usedRx: 0, usedTx: 0 } })
+    }
+    await soon('the switch connects', () => qemus.every((q) => q.socket))
+    for (const [i, qemu] of qemus.entries()) {
+      await qemu.write(framed(ethernet(everybody, macOf(i + 1), 'hello')))
+      await soon('the other one hears it', () => qemus[1 - i]!.texts.includes('hello'))
+    }
+    for (const qemu of qemus) qemu.got.length = 0
+  }
+  const send = (from: number, text: string) => qemus[from - 1]!.write(framed(ethernet(macOf(3 - from), macOf(from), text)))
+  const ref = (k: number, op = `op${k}`) => ({ ...net, k, op })
+  const stats = () => theSwitch.handlers.stats(net)
+  async function cut(vm: number, k: number): Promise<void> {
+    const name = { ...ref(k), vm: `vm${vm}` }
+    assert.equal((await theSwitch.handlers.gate({ ...name, withinMs: 5_000 })).drained, true)
+    const { framesRead, framesWritten } = (await stats()).ports.find((p) => p.port === vm)!
+    await theSwitch.handlers.cut({ ...name, witnesses: [{ port: vm, usedRx: framesWritten, usedTx: framesRead, vring: 'v' }], putBack: true })
+    await theSwitch.handlers.thaw(name)
+  }
+
+  it('cuts two VMs under traffic, and writes what was in transit to a file', async () => {
+    await connected()
+    const { handlers } = theSwitch
+    await handlers.prepare({ ...ref(2), rule: 'colour' })
+    await handlers.gate({ ...ref(2), vm: 'vm2', withinMs: 5_000 })
+    await send(1, 'in transit')
+    await cut(2, 2)
+    await cut(1, 2)
+    await send(1, 'after')
+    await soon('both arrive', () => qemus[1]!.texts.length === 2)
+    assert.deepEqual(qemus[1]!.texts, ['in transit', 'after'])
+    const file = join(folder(), 'log')
+    const closed = await handlers.closeLog({ ...ref(2), file })
+    assert.deepEqual(decodeLog(slice, readFileSync(file)).map((f) => [f.to, f.frame.bytes.toString('latin1', 14)]), [[2, 'in transit']])
+    assert.deepEqual([closed.frames, closed.recorded[0]!.tally.n, closed.drops, closed.bootId], [1, 1, [], 'boot-1'])
+  })
+
+  it('replays a log into a new run, in its epoch and before everything else', async () => {
+    await connected()
+    const { handlers } = theSwitch
+    await handlers.prepare({ ...ref(2), rule: 'colour' })
+    await handlers.gate({ ...ref(2), vm: 'vm2', withinMs: 5_000 })
+    await send(1, 'in transit')
+    await cut(1, 2)
+    await cut(2, 2)
+    const file = join(folder(), 'log')
+    assert.equal((await handlers.closeLog({ ...ref(2), file })).frames, 1)
+    const later = { slice, run: '0000000200000000' }
+    await handlers.closeRun(net)
+    qemus[1]!.got.length = 0
+    await handlers.openRun({ ...later, epoch: 5 })
+    await handlers.addPort({ ...later, vm: 'vm2', port: 2, lan: 'lan0', mac: '', socket: qemus[1]!.path, seq: 7 })
+    assert.deepEqual(await handlers.replay({ ...later, file }), { frames: 1 })
+    await soon('it arrives', () => qemus[1]!.got.length === 1)
+    assert.deepEqual(qemus[1]!.texts, ['in transit'])
+  })
+
+  it('refuses an epoch that was used before, also when it was restarted and remembers nothing else', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(5), rule: 'colour' })
+    await assert.rejects(theSwitch.handlers.prepare({ ...ref(5, 'other'), rule: 'colour' }), refused(/epoch 5 is not later than 5/))
+    await theSwitch.handlers.prepare({ ...ref(5), rule: 'colour' }) // asked again by the same cut
+    theSwitch.close()
+    theSwitch = start('boot-2')
+    assert.deepEqual(await theSwitch.handlers.openRun({ ...net, epoch: 1 }), { epoch: 5 })
+    await assert.rejects(theSwitch.handlers.prepare({ ...ref(5), rule: 'colour' }), refused(/epoch 5 is not later/))
+    assert.deepEqual(await theSwitch.handlers.prepare({ ...ref(6), rule: 'colour' }), { bootId: 'boot-2' })
+  })
+
+  it('knows nothing of a cut that was open when it was restarted', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    theSwitch.close()
+    theSwitch = start('boot-2')
+    await theSwitch.handlers.openRun({ ...net, epoch: 1 })
+    await assert.rejects(theSwitch.handlers.cut({ ...ref(2), vm: 'vm1', witnesses: [], putBack: true }), refused(/cut 2 is not open/))
+    await assert.rejects(theSwitch.handlers.closeLog({ ...ref(2), file: join(folder(), 'log') }), refused(/cut 2 is not open/))
+  })
+
+  it('does not guess when its prepared epoch is damaged', async () => {
+    writeFileSync(join(folder(), `${slice}.${run}.json`), '{')
+    await assert.rejects(theSwitch.handlers.openRun({ ...net, epoch: 1 }), (e: unknown) => e instanceof Failure && e.code === 'damaged')
+  })
+
+  it('goes forward by itself when frames were held for too long, tells it once, and the cut is void', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    await cut(1, 2)
+    await send(1, 'held')
+    await soon('it is told that a frame is held', () => told.some((t) => t.what === 'held'))
+    theSwitch.tick()
+    assert.equal(told.filter((t) => t.what === 'forwarded').length, 0, 'not before its time')
+    later += limits.holdMs + 1
+    theSwitch.tick()
+    theSwitch.tick()
+    assert.deepEqual(told.filter((t) => t.what === 'forwarded').map((t) => t.detail.k), [2])
+    await soon('the frame arrives', () => qemus[1]!.texts.includes('held'))
+    await assert.rejects(theSwitch.handlers.cut({ ...ref(2), vm: 'vm2', witnesses: [], putBack: true }), refused(/void/))
+  })
+
+  it('opens a gate whose agent has died', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    await theSwitch.handlers.gate({ ...ref(2), vm: 'vm2', withinMs: 5_000 })
+    await send(1, 'waits')
+    later += limits.holdMs + 1
+    theSwitch.tick()
+    await soon('it arrives', () => qemus[1]!.texts.includes('waits'))
+    assert.deepEqual(told.map((t) => t.what), ['forwarded'])
+  })
+
+  it('does not close the log while a port is behind', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    await cut(1, 2)
+    await assert.rejects(theSwitch.handlers.closeLog({ ...ref(2), file: join(folder(), 'log') }), refused(/vm2 has not been cut/))
+  })
+
+  it('takes part in the cut of one operation only', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    await assert.rejects(theSwitch.handlers.gate({ ...ref(2, 'other'), vm: 'vm1', withinMs: 0 }), refused(/not open/))
+  })
+
+  it('goes forward as often as it is asked, also for runs that it does not have', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    for (let i = 0; i < 3; i++) assert.equal(await theSwitch.handlers.forward(ref(2)), null)
+    assert.equal(await theSwitch.handlers.forward({ ...ref(2), run: '00000009000000aa' }), null)
+    assert.deepEqual((await stats()).ports.map((p) => p.epoch), [2, 2])
+  })
+
+  it('opens a run and adds a port once, whoever asks again', async () => {
+    await connected()
+    await connected()
+    assert.equal((await stats()).ports.length, 2)
+    await theSwitch.handlers.removeVm({ ...net, vm: 'vm1' })
+    await theSwitch.handlers.removeVm({ ...net, vm: 'vm1' })
+    assert.equal((await stats()).ports.length, 1)
+    await theSwitch.handlers.closeRun(net)
+    await theSwitch.handlers.closeRun(net)
+    await assert.rejects(stats(), refused(/no run/))
+  })
+})
