@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { makeFolder, syncFolder } from '../base/durable.js'
 import { explain, Failure, unreachable } from '../base/errors.js'
 import type { Log } from '../base/log.js'
+import { lead, stopLeading } from '../base/priority.js'
 import type { Clock } from '../base/time.js'
 import type { ClosedLog } from '../overlay/control.js'
 import type { CutOrder, CutReport, CutVm, HostReport, Part, SealedVm } from '../snapshots/messages.js'
@@ -77,6 +78,17 @@ export class CutHost {
 
   private async cut(): Promise<CutReport> {
     const { order } = this
+    lead()
+    const cuts = await this.cutAll().finally(stopLeading)
+    // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
+    this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
+    for (const name of order.vms) await this.at.registry.noteLayers(name)
+    const vms = cuts.map(({ switchBootId: _, ...cut }) => cut)
+    return { progress: 'cut', switchBootId: this.closed.bootId, vms }
+  }
+
+  private async cutAll(): Promise<(CutVm & { switchBootId: string })[]> {
+    const { order } = this
     const one = (name: string) => cutVm({ vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink, clock: this.at.clock })
     const cuts: (CutVm & { switchBootId: string })[] = []
     if (order.mode === 'uncoordinated') for (const name of order.vms) cuts.push(await one(name))
@@ -88,11 +100,7 @@ export class CutHost {
       })))
     }
     if (order.kind === 'live') await Promise.all(order.vms.map((name) => this.at.registry.vm(name).saveAtFullSpeed()))
-    // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
-    this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
-    for (const name of order.vms) await this.at.registry.noteLayers(name)
-    const vms = cuts.map(({ switchBootId: _, ...cut }) => cut)
-    return { progress: 'cut', switchBootId: this.closed.bootId, vms }
+    return cuts
   }
 
   private async seal(): Promise<HostReport> {

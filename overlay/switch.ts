@@ -27,6 +27,8 @@ export interface SwitchOptions {
   clock: Clock
   log: Log
   tell<K extends keyof SwitchTells>(what: K, detail: SwitchTells[K]): void
+  /** VMs stand and wait for this process, from the first gate of a cut until its log is closed or it is given up. */
+  urgency?: { begin(): void; end(): void }
 }
 
 const emptiedMs = 100
@@ -93,7 +95,9 @@ export class Switch {
   }
 
   private closeRun(ask: NetRef): null {
-    this.runs.get(key(ask))?.net.close()
+    const live = this.runs.get(key(ask))
+    if (live) this.endGate(live)
+    live?.net.close()
     this.runs.delete(key(ask))
     return null
   }
@@ -125,7 +129,7 @@ export class Switch {
     await writeDurably(this.stateFile(ask), JSON.stringify({ format: 1, slice: ask.slice, run: ask.run, k: ask.k }))
     if (!again) live.net.prepare(ask.k, ask.rule)
     live.cut = { slice: ask.slice, run: ask.run, k: ask.k, op: ask.op }
-    live.gatedSince = undefined
+    this.endGate(live)
     return { bootId: this.at.bootId }
   }
 
@@ -133,6 +137,7 @@ export class Switch {
     const { clock } = this.at
     const live = this.inCut(ask)
     const begun = clock.monotonic()
+    if (live.gatedSince === undefined) this.at.urgency?.begin()
     live.gatedSince ??= begun
     live.net.gate(ask.vm)
     const drained = await until(clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
@@ -177,10 +182,15 @@ export class Switch {
     return null
   }
 
+  private endGate(live: Live): void {
+    if (live.gatedSince !== undefined) this.at.urgency?.end()
+    live.gatedSince = undefined
+  }
+
   private goForward(live: Live, k: number): void {
     live.net.forward(k)
     live.cut = undefined
-    live.gatedSince = undefined
+    this.endGate(live)
   }
 
   private async closeLog(ask: CutRef & { file: string }): Promise<ClosedLog> {
@@ -191,7 +201,7 @@ export class Switch {
       count.drops.filter((d) => d.epoch < ask.k || d.kind === 'orphan').map((d) => ({ to, from, ...d, tally: { ...d.tally } })))
     const ports = net.ports()
     live.cut = undefined
-    live.gatedSince = undefined
+    this.endGate(live)
     net.finish()
     const bytes = encodeLog(ask.slice, frames)
     await writeDurably(ask.file, bytes)

@@ -1,6 +1,6 @@
 // The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody.
 import { makeFolder } from '../../base/durable.js'
-import { goFirst } from '../../base/priority.js'
+import { goFirst, lead, stopLeading } from '../../base/priority.js'
 import { makeLog } from '../../base/log.js'
 import { realRandom, token } from '../../base/random.js'
 import { serveRpc, type RpcServer } from '../../base/rpc.js'
@@ -27,6 +27,7 @@ const theSwitch = new Switch({
   clock: realClock,
   log,
   tell: (what, detail) => served.by?.notify(what, detail),
+  urgency: { begin: lead, end: stopLeading },
 })
 const server = await serveRpc(config.socket, theSwitch.handlers, log)
 served.by = server

@@ -1,9 +1,9 @@
 // QEMU processes by pid and start time. They are started detached, since they must outlive the agent.
 import { spawn } from 'node:child_process'
-import { closeSync, openSync, readdirSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { closeSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { Failure } from '../../../base/errors.js'
+import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, type Clock } from '../../../base/time.js'
 
 export interface ProcessRef { pid: number; started: string }
@@ -22,7 +22,7 @@ export async function startDetached(
     child.once('exit', (code, signal) => onExit(signal ? `its QEMU process was ended by ${signal}` : `its QEMU process ended with code ${code}`))
     child.unref()
     const pid = child.pid!
-    setNice([pid], 0) // the agent's own priority is higher
+    setUrgency([pid], 'ordinary') // the agent's own priority is higher
     return { pid, started: (await startTime(pid)) ?? '' }
   } finally {
     closeSync(log)
@@ -53,24 +53,4 @@ export async function killProcess(ref: ProcessRef, clock: Clock): Promise<void> 
   process.kill(ref.pid, 'SIGKILL')
   const gone = await until(clock, 10_000, 5, async () => ((await isAlive(ref)) ? undefined : true))
   if (!gone) throw new Failure('failed', `process ${ref.pid} does not end`)
-}
-
-/** The thread ids of a process; none when it is gone. Synchronous: it is asked for in the middle of a cut. */
-export function threadsOf(pid: number): number[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`).map(Number)
-  } catch {
-    return []
-  }
-}
-
-/** Linux has priorities by thread. What may not be done, or is gone, is let be: it costs time and no correctness. */
-export function setNice(threads: number[], nice: number): void {
-  for (const thread of threads) {
-    try {
-      setPriority(thread, nice)
-    } catch {
-      continue
-    }
-  }
 }

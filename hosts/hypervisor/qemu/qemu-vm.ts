@@ -6,12 +6,13 @@ import { promisify } from 'node:util'
 import { Failure } from '../../../base/errors.js'
 import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
+import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
 import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
 import { nicDevice } from './argv.js'
 import { reserve } from './descriptors.js'
-import { killProcess, setNice, threadsOf, type ProcessRef } from './process.js'
+import { killProcess, type ProcessRef } from './process.js'
 import type { Qmp, QmpEvent } from './qmp.js'
 import { rescueFrozenGuest } from './rescue.js'
 
@@ -132,6 +133,7 @@ export class QemuVm implements Vm {
   async stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }> {
     const stopped = this.nextEvent('STOP', limits.qmpMs)
     stopped.catch(() => undefined)
+    setUrgency(threadsOf(this.process.pid), 'urgent') // until it runs again: see save() and letRun()
     const [, ...answers] = await this.qmp.batch([{ execute: 'stop' }, ...this.queueQueries()])
     return { stoppedAt: (await stopped).at, witnesses: this.witnessesOf(answers) }
   }
@@ -153,11 +155,14 @@ export class QemuVm implements Vm {
     this.instance.layers.push(plan.overlay)
     this.instance.topNode = prepared.node
     if (resumed) {
-      const { at } = await resumed
       this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
-      setNice(this.savers, 19)
+      setUrgency(this.savers, 'soon') // first it protects the memory, which is waited for; what lets the VM run must get past it
+      const { at } = await resumed
+      setUrgency(before, 'ordinary')
+      setUrgency(this.savers, 'behind')
       return { resumedAt: at }
     }
+    setUrgency(threadsOf(this.process.pid), 'ordinary') // it stands until all is written: that is no matter of milliseconds
     const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'its memory was not written in time'))
     if (end !== 'completed') throw new Failure('failed', `writing its memory ${end}`)
     if (plan.stayStopped) return { resumedAt: undefined }
@@ -168,7 +173,7 @@ export class QemuVm implements Vm {
   }
 
   async saveAtFullSpeed(): Promise<void> {
-    setNice(this.savers, 0)
+    setUrgency(this.savers, 'ordinary')
     this.savers = []
   }
 
@@ -218,6 +223,7 @@ export class QemuVm implements Vm {
 
   /** The rescue comes first: a QEMU that is frozen inside `stop` answers nothing before it. */
   async letRun(): Promise<void> {
+    setUrgency(threadsOf(this.process.pid), 'ordinary')
     try {
       if (await this.isRunning()) return
     } catch {

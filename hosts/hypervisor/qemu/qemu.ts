@@ -3,6 +3,7 @@ import { open, readFile, rm } from 'node:fs/promises'
 import { Failure } from '../../../base/errors.js'
 import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
+import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
 import type { Hypervisor, Vm, VmInstance } from '../hypervisor.js'
 import { firstNode, qemuArgv, type QemuOptions } from './argv.js'
@@ -62,6 +63,7 @@ export class Qemu implements Hypervisor {
   async adopt(instance: VmInstance): Promise<Vm | undefined> {
     const { pid, started } = instance
     if (pid === undefined || started === undefined || !(await isAlive({ pid, started }))) return undefined
+    setUrgency(threadsOf(pid), 'ordinary') // the agent before us may have died in a cut
     const qmp = await this.monitor(instance.monitor, { pid, started })
     const vm = new QemuVm(instance, { pid, started }, qmp, this.clock, this.log)
     await vm.learnLayers()

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { lead, setUrgency, stopLeading, threadsOf, type Urgency } from '../../../base/priority.js'
+
+/** Nice value, real-time priority and class, from /proc/PID/task/TID/stat (proc(5), fields 19, 40, 41). */
+function scheduling(pid: number, thread = pid): { nice: number; priority: number; policy: number } {
+  const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ').map(Number)
+  return { nice: fields[16]!, priority: fields[37]!, policy: fields[38]! }
+}
+
+const roundRobin = 2
+const mayRaise = process.getuid?.() === 0
+
+describe('urgency', () => {
+  it('orders threads: leading, urgent, soon, ordinary, behind', function () {
+    if (!mayRaise) this.skip() // real-time classes are root's
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' })
+    try {
+      const seen = (['leading', 'urgent', 'soon', 'behind', 'ordinary'] as Urgency[]).map((urgency) => {
+        setUrgency(threadsOf(child.pid!), urgency)
+        return [urgency, scheduling(child.pid!)]
+      })
+      assert.deepEqual(Object.fromEntries(seen), {
+        leading: { nice: 0, priority: 3, policy: roundRobin }, urgent: { nice: 0, priority: 2, policy: roundRobin },
+        soon: { nice: 0, priority: 1, policy: roundRobin }, behind: { nice: 19, priority: 0, policy: 0 }, ordinary: { nice: 0, priority: 0, policy: 0 },
+      })
+    } finally {
+      child.kill()
+    }
+  })
+
+  it('of a leader is for all its threads and is given back with the last of what needed it', function () {
+    if (!mayRaise) this.skip()
+    const policies = () => [...new Set(threadsOf(process.pid).map((thread) => scheduling(process.pid, thread).policy))]
+    lead()
+    lead()
+    stopLeading()
+    const within = policies()
+    stopLeading()
+    const after = policies()
+    stopLeading()
+    assert.deepEqual([within, after, policies()], [[roundRobin], [0], [0]])
+    setUrgency(threadsOf(process.pid), 'ordinary')
+  })
+
+  it('of what is gone, or may not be changed, is nobody\'s trouble', () => {
+    const gone = 2 ** 22 + 1 // above the largest pid
+    assert.deepEqual(threadsOf(gone), [])
+    assert.doesNotThrow(() => setUrgency([gone], 'urgent'))
+  })
+})
