@@ -3,7 +3,7 @@
 import { createServer, connect, type Socket } from 'node:net'
 import { chmodSync, rmSync } from 'node:fs'
 import {
-  createMessageConnection, ResponseError, SocketMessageReader, SocketMessageWriter, type MessageConnection,
+  createMessageConnection, ResponseError, SocketMessageReader, SocketMessageWriter, type Message, type MessageConnection,
 } from 'vscode-jsonrpc/node.js'
 import { explain, Failure, Refusal, type FailureCode, type RefusalCode } from './errors.js'
 import type { Log } from './log.js'
@@ -94,9 +94,25 @@ export async function connectRpc(path: string, name: string): Promise<RpcClient>
   }
 }
 
+/**
+ * vscode-jsonrpc throws a failed write away inside a promise that nobody can catch, which ends the process. Here a write that
+ * fails ends the connection, and the lost connection fails the request.
+ */
+class EndingWriter extends SocketMessageWriter {
+  private readonly to: Socket
+  constructor(to: Socket) {
+    super(to)
+    this.to = to
+  }
+
+  override async write(message: Message): Promise<void> {
+    await super.write(message).catch(() => { this.to.destroy() })
+  }
+}
+
 function overSocket(socket: Socket): MessageConnection {
   socket.on('error', () => undefined) // 'close' follows
-  const peer = createMessageConnection(new SocketMessageReader(socket), new SocketMessageWriter(socket))
+  const peer = createMessageConnection(new SocketMessageReader(socket), new EndingWriter(socket))
   peer.onError(() => undefined)
   return peer
 }

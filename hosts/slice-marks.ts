@@ -2,8 +2,9 @@
 // started. Redis may lose a write and a worker may be late; a host that remembers refuses both (cut protocol, hole 18).
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { makeFolder, writeDurably } from '../base/durable.js'
 import { Refusal } from '../base/errors.js'
+import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
 import type { Maxima } from '../snapshots/messages.js'
 
@@ -18,6 +19,7 @@ export interface Marks extends Maxima {
 export class SliceMarks {
   private readonly folder: string
   private readonly cache = new Map<string, Marks>()
+  private readonly turns = new Turns()
   constructor(folder: string) { this.folder = folder }
 
   async open(): Promise<void> {
@@ -36,17 +38,29 @@ export class SliceMarks {
   }
 
   /** Raises the marks; durable when it returns. */
-  async raise(slice: string, to: Partial<Omit<Marks, 'format'>>): Promise<Marks> {
-    const now = await this.get(slice)
-    const next: Marks = {
-      ...now, ...to,
-      run: (to.run ?? '') > now.run ? to.run! : now.run,
-      k: Math.max(now.k, to.k ?? 0),
-      token: Math.max(now.token, to.token ?? 0),
-    }
-    await writeDurably(this.path(slice), JSON.stringify(next))
-    this.cache.set(slice, next)
-    return next
+  raise(slice: string, to: Partial<Omit<Marks, 'format'>>): Promise<Marks> {
+    return this.change(slice, () => to)
+  }
+
+  /** One more start of the switch; durable when it returns. */
+  countSwitchBoot(slice: string): Promise<Marks> {
+    return this.change(slice, (now) => ({ switchBoots: now.switchBoots + 1 }))
+  }
+
+  private change(slice: string, change: (now: Marks) => Partial<Omit<Marks, 'format'>>): Promise<Marks> {
+    return this.turns.run(slice, async () => {
+      const now = await this.get(slice)
+      const to = change(now)
+      const next: Marks = {
+        ...now, ...to,
+        run: (to.run ?? '') > now.run ? to.run! : now.run,
+        k: Math.max(now.k, to.k ?? 0),
+        token: Math.max(now.token, to.token ?? 0),
+      }
+      await writeDurably(this.path(slice), JSON.stringify(next))
+      this.cache.set(slice, next)
+      return next
+    })
   }
 
   /** Refuses a worker whose token is lower than one seen before: it was replaced and does not know it. */
@@ -56,10 +70,6 @@ export class SliceMarks {
     return marks
   }
 
-  async forget(slice: string): Promise<void> {
-    this.cache.delete(slice)
-    await removeDurably(this.path(slice))
-  }
 
   private path(slice: string): string {
     return join(this.folder, `${slice}.json`)

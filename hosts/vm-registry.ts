@@ -6,6 +6,7 @@ import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import type { Log } from '../base/log.js'
 import type { Clock } from '../base/time.js'
+import { Turns } from '../base/turns.js'
 import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
@@ -46,6 +47,7 @@ export interface RegistryParts {
 export class VmRegistry {
   private readonly records = new Map<string, VmRecord>()
   private readonly live = new Map<string, Vm>()
+  private readonly turns = new Turns()
   private readonly at: RegistryParts
 
   constructor(parts: RegistryParts) {
@@ -81,8 +83,8 @@ export class VmRegistry {
     if (this.live.has(name)) return
     const instance = this.instanceOf(record.spec, run.run, record.layers)
     record.instance = instance
-    const boots = (await this.at.marks.get(record.spec.slice)).switchBoots + 1
-    await this.at.marks.raise(record.spec.slice, { run: run.run, k: run.epoch, current: run.run, switchBoots: boots })
+    const boots = (await this.at.marks.countSwitchBoot(record.spec.slice)).switchBoots
+    await this.at.marks.raise(record.spec.slice, { run: run.run, k: run.epoch, current: run.run })
     await this.at.switchLink.ask('openRun', { slice: record.spec.slice, run: run.run, epoch: run.epoch })
     try {
       const vm = await this.at.hypervisor.boot(instance)
@@ -116,15 +118,14 @@ export class VmRegistry {
   async reconnect(): Promise<void> {
     const slices = new Set([...this.live.values()].map((vm) => vm.instance.spec.slice))
     for (const slice of slices) {
-      const boots = (await this.at.marks.get(slice)).switchBoots + 1
-      const marks = await this.at.marks.raise(slice, { switchBoots: boots })
+      const marks = await this.at.marks.countSwitchBoot(slice)
       for (const vm of this.live.values()) {
         if (vm.instance.spec.slice !== slice) continue
         const { run, spec } = vm.instance
         await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
-        const seq = boots * 2 ** 32
+        const seq = marks.switchBoots * 2 ** 32
         await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
-        if (this.records.get(spec.vm)?.condition === 'ready') await calibrate(vm, this.at.switchLink, this.at.clock)
+        if (this.records.get(spec.vm)?.condition === 'ready' && !this.at.mayStand(spec.vm)) await calibrate(vm, this.at.switchLink, this.at.clock)
       }
     }
   }
@@ -132,7 +133,7 @@ export class VmRegistry {
   /** After an agent's death: a VM that stands without reason runs on. Before: open cuts and restores have been ended. */
   async resumeStopped(): Promise<void> {
     for (const vm of this.live.values()) {
-        if (await vm.isRunning().catch(() => false)) continue
+      if (this.at.mayStand(vm.instance.spec.vm) || await vm.isRunning().catch(() => false)) continue
       this.at.log.warn({ vm: vm.instance.spec.vm }, 'it stood without reason: resuming it')
       await vm.letRun()
     }
@@ -149,7 +150,7 @@ export class VmRegistry {
     if (!record) return
     await this.end(record)
     this.records.delete(name)
-    await removeDurably(this.path(name))
+    await this.turns.run(name, () => removeDurably(this.path(name)))
     await rm(this.configPath(name), { force: true })
     await rm(this.consolePath(name), { force: true })
     await rm(`${this.consolePath(name)}.qemu`, { force: true })
@@ -285,8 +286,12 @@ export class VmRegistry {
     return record
   }
 
-  private async save(record: VmRecord): Promise<void> {
-    await writeDurably(this.path(record.spec.vm), JSON.stringify(record))
+  /** The record as it is when its turn comes. One that was destroyed meanwhile is not written again. */
+  private save(record: VmRecord): Promise<void> {
+    const { vm } = record.spec
+    return this.turns.run(vm, async () => {
+      if (this.records.get(vm) === record) await writeDurably(this.path(vm), JSON.stringify(record))
+    })
   }
 
   private path(name: string): string { return join(this.at.folder, `${name}.json`) }

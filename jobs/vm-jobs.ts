@@ -19,6 +19,7 @@ const chosen = (slice: SliceRecord, operation: Operation): Sliver[] =>
 /** Does something to each chosen sliver at once; slivers where it failed become geni_failed with the reason. */
 async function onEach(
   at: JobParts, slice: SliceRecord, operation: Operation, verb: string, act: (sliver: Sliver) => Promise<void>, then: (sliver: Sliver) => void,
+  also: (record: SliceRecord) => void = () => undefined,
 ): Promise<void> {
   const slivers = chosen(slice, operation)
   const wrong = new Map<string, string>()
@@ -32,6 +33,7 @@ async function onEach(
   if (operation.kind === 'provision') await noteHosts(at) // what these take is counted before the lock goes
   const [first] = wrong.values()
   await endOperation(at, operation, first === undefined ? { state: 'done' } : { state: 'failed', error: first }, (record) => {
+    also(record)
     for (const sliver of chosen(record, operation)) {
       const why = wrong.get(sliver.id)
       if (why === undefined) then(sliver)
@@ -40,10 +42,15 @@ async function onEach(
   })
 }
 
+/** Hosts remember an earlier slice of this UUID and refuse its tokens: the next operation's is higher than theirs. */
 export async function provisionJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
-  await onEach(at, slice, operation, 'provisioned', (sliver) => at.hosts.defineVm(sliver.host, vmSpecOf(slice, sliver)), (sliver) => {
+  let token = 0
+  await onEach(at, slice, operation, 'provisioned', async (sliver) => {
+    await at.hosts.defineVm(sliver.host, vmSpecOf(slice, sliver))
+    token = Math.max(token, (await at.hosts.ask(sliver.host, 'maxima', { slice: slice.uuid }, maximaMs)).token)
+  }, (sliver) => {
     sliver.resourceStatus = 'provisioned: geni_start boots it'
-  })
+  }, (record) => { record.token = Math.max(record.token, token) })
 }
 
 /** Boots VMs. They become geni_ready when their login answers (jobs/vm-watch.ts), which this does not wait for. */

@@ -174,7 +174,19 @@ wait_for("geni_ready")
 value("violin_delete", action("violin_delete", {"violin_snapshot": "s1"}))
 wait_for("geni_ready")
 
-# --- the end
+# --- the end, and the same slice again
 gone = value("Delete", am.Delete([slice_urn], cred, {}))
 ok("all slivers are geni_unallocated (rule 17)", all(s["geni_allocation_status"] == "geni_unallocated" and s["geni_expires"] and s["geni_operational_status"] for s in gone), gone)
 refused("Status afterwards", am.Status([slice_urn], cred, {}), 12)
+end = time.time() + 30
+while code(am.Allocate(slice_urn, cred, rspec, {})) == 14 and time.time() < end:
+    time.sleep(0.2)
+value("Provision of a second life", am.Provision([slice_urn], cred, {}))
+while code(action("geni_start")) == 14 and time.time() < end:
+    time.sleep(0.2)
+wait_for("geni_ready")
+refused("it has no snapshots of the first", action("violin_rollback"), 12)
+value("its own snapshot may have the old name", action("violin_snapshot", {"violin_name": "s1"}))
+wait_for_snapshot("s1")
+wait_for("geni_ready")
+value("Delete again", am.Delete([slice_urn], cred, {}))

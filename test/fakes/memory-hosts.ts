@@ -4,6 +4,7 @@ import { Failure } from '../../base/errors.js'
 import type { HostLinks } from '../../jobs/host-links.js'
 import type { VmCondition, VmReport } from '../../slices/needs.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
+import type { Maxima } from '../../snapshots/messages.js'
 
 export interface MemoryHosts extends HostLinks {
   /** What was asked, in order: `defineVm v-1`. */
@@ -15,6 +16,8 @@ export interface MemoryHosts extends HostLinks {
   failing: Map<string, string>
   /** Runs inside each call, before it does its work: where a test puts what happens meanwhile. */
   meanwhile: ((call: string) => Promise<void>) | undefined
+  /** What the hosts remember of every slice. */
+  maxima: Maxima
   set(vm: string, condition: VmCondition, reason?: string): void
   condition(vm: string): VmCondition | undefined
 }
@@ -33,7 +36,7 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
   }
 
   const hosts: MemoryHosts = {
-    calls: [], specs, away: new Set(), failing: new Map(), meanwhile: undefined,
+    calls: [], specs, away: new Set(), failing: new Map(), meanwhile: undefined, maxima: { run: '0000000000000000', k: 0, token: 0 },
     set(vm, condition, reason = '') {
       const report = { ...reports.get(vm)!, condition, reason }
       reports.set(vm, report)
@@ -71,7 +74,7 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
     },
     async ask(host, method) {
       await asked(host, method)
-      if (method === 'maxima') return { run: '0000000000000000', k: 0, token: 0 } as never
+      if (method === 'maxima') return hosts.maxima as never
       throw new Error(`${method} is for the snapshot core`)
     },
     onVmChanged: (listener) => { changed.push(listener) },

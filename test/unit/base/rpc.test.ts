@@ -56,6 +56,26 @@ describe('RPC between processes', () => {
     await assert.rejects(client.request('never', {}, 1), is(Failure, 'timed-out', /the peer did not answer never within 1 ms/))
   })
 
+  it('fails a request that meets a peer which died just now, and nothing is left that ends the process', async () => {
+    const broken: unknown[] = []
+    const note = (why: unknown) => broken.push(why)
+    const before = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection').on('unhandledRejection', note)
+    try {
+      const server = createServer((socket) => socket.destroy()).listen(path())
+      ends.push(() => server.close())
+      for (let i = 0; i < 20; i++) {
+        const client = await connectRpc(path(), 'the peer').catch(() => undefined)
+        if (client) await assert.rejects(client.request('echo', i, 5_000), is(Failure, 'host-lost', /the connection to the peer was lost/))
+      }
+      await new Promise((done) => setImmediate(done))
+    } finally {
+      process.removeAllListeners('unhandledRejection')
+      for (const listener of before) process.on('unhandledRejection', listener)
+    }
+    assert.deepEqual(broken, [])
+  })
+
   it('fails what is under way when the peer is lost, says so once, and refuses what comes later', async () => {
     let begun!: () => void
     const began = new Promise<void>((done) => { begun = done })

@@ -20,6 +20,14 @@ describe('operations on VMs', () => {
     assert.deepEqual([state, ended !== '', (await w.record(slice)).operation], ['done', true, null])
   })
 
+  it('provision goes on from what hosts remember of an earlier life of the slice: a lower token would be refused for ever', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' })], token: 3 })
+    w.hosts.maxima = { run: '00000007deadbeef', k: 12, token: 40 }
+    await w.run((await w.begin(slice, 'provision')).id)
+    assert.ok((await w.begin(slice, 'snapshot')).token > 40)
+  })
+
   it('a VM that cannot be started fails with the reason, the operation tells it, and the others run', async () => {
     const w = await worker()
     const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] })
