@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { silentLog } from '../../../base/log.js'
+import { realClock as clock, until } from '../../../base/time.js'
+import { Layers } from '../../../hosts/layers.js'
+import { SliceMarks } from '../../../hosts/slice-marks.js'
+import type { SwitchLink } from '../../../hosts/switch-link.js'
+import { VmRegistry, type VmRecord } from '../../../hosts/vm-registry.js'
+import type { VmReport } from '../../../slices/needs.js'
+import type { VmSpec } from '../../../slices/vm-spec.js'
+import { MemoryHypervisor, MemoryVm } from '../../fakes/memory-hypervisor.js'
+import { useTempFolder } from '../../temp.js'
+
+const slice = '5f0c0d5e-0000-4000-8000-0000000000a1'
+const specOf = (vm: string): VmSpec => ({
+  vm, slice, clientId: vm, memoryMiB: 128, cpus: 1, diskMiB: 64, image: 'bank', loginPort: 1, logins: [], neighbours: [], execute: [],
+  nics: [{ port: 1, name: 'if0', lan: 'lan0', mac: '52:54:00:00:00:01', ip: '10.0.0.1', prefixLength: 24 }],
+})
+
+describe('the VMs of a host', () => {
+  const folder = useTempFolder()
+
+  /** An agent that comes up where an earlier one has left records of these VMs. */
+  async function cameBack(names: string[], mayStand: (vm: string) => boolean = () => false) {
+    const hypervisor = new MemoryHypervisor()
+    const asked: string[] = []
+    const told: VmReport[] = []
+    const switchLink = { ask: async (method: string) => { asked.push(method); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
+    const layers = new Layers(join(folder(), 'layers'))
+    const marks = new SliceMarks(join(folder(), 'slices'))
+    await layers.open()
+    await marks.open()
+    mkdirSync(join(folder(), 'vms'))
+    for (const name of names) {
+      const record: VmRecord = {
+        format: 1, spec: specOf(name), condition: 'ready', reason: '', layers: ['/x/0.qcow2'],
+        instance: {
+          spec: specOf(name), run: '0000000100000000', monitor: '', nicSockets: [''], console: '', config: '', kernel: '', initrd: '', append: '',
+          layers: ['/x/0.qcow2'], topNode: 'disk0', pid: 1, started: '1',
+        },
+      }
+      writeFileSync(join(folder(), 'vms', `${name}.json`), JSON.stringify(record))
+      hypervisor.alive.set(name, new MemoryVm(record.instance!, false))
+    }
+    const registry = new VmRegistry({
+      folder: join(folder(), 'vms'), runFolder: folder(), hypervisor, switchLink, layers, marks,
+      images: new Map([['bank', { name: 'bank', kernel: 'k', initrd: 'i', append: '' }]]), clock, log: silentLog, onChange: (r) => told.push(r), mayStand,
+    })
+    const onDisk = (name: string) => JSON.parse(readFileSync(join(folder(), 'vms', `${name}.json`), 'utf8')) as VmRecord
+    return { registry, hypervisor, asked, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
+  }
+
+  it('that stand without reason run on when the agent is back', async () => {
+    const host = await cameBack(['a', 'b'])
+    host.vm('b').running = true
+    await host.registry.open()
+    await host.registry.resumeStopped()
+    assert.deepEqual([host.vm('a').running, host.vm('a').asked, host.vm('b').asked], [true, ['letRun'], []])
+  })
+
+  it('that stand for a sealed suspension stay as they are, whatever is done for the others', async () => {
+    const host = await cameBack(['a', 'b'], (vm) => vm === 'a')
+    await host.registry.open()
+    await host.registry.resumeStopped()
+    await host.registry.reconnect()
+    assert.deepEqual([host.vm('a').running, host.vm('a').asked], [false, []])
+    assert.equal(host.vm('b').running, true)
+    assert.ok(host.asked.includes('rebase'), 'the others got a counting base')
+  })
+
+  it('whose process is gone are dead, told so, and recorded so', async () => {
+    const host = await cameBack(['a'])
+    host.hypervisor.alive.clear()
+    await host.registry.open()
+    assert.deepEqual(host.registry.reports().map((r) => [r.vm, r.condition]), [['a', 'dead']])
+    assert.deepEqual(host.told.map((r) => [r.vm, r.condition, r.reason]), [['a', 'dead', 'its QEMU process was gone when the host agent was started']])
+    assert.deepEqual([host.onDisk('a').condition, host.onDisk('a').instance], ['dead', null])
+  })
+
+  it('that die leave the switch, and their record says why', async () => {
+    const host = await cameBack(['a'])
+    await host.registry.open()
+    host.vm('a').die('its QEMU process was ended by SIGKILL')
+    assert.ok(await until(clock, 2_000, 1, () => host.told.find((r) => r.condition === 'dead')))
+    assert.deepEqual([host.asked, host.registry.runningOf(slice)], [['removeVm'], []])
+    assert.match(host.told.at(-1)!.reason, /SIGKILL/)
+  })
+
+  it('many changes of one record at once leave the last one on disk', async () => {
+    const host = await cameBack(['a'])
+    await host.registry.open()
+    await Promise.all([...Array.from({ length: 20 }, () => host.registry.noteLayers('a')), host.registry.stop('a', 'enough')])
+    assert.deepEqual([host.onDisk('a').condition, host.onDisk('a').reason], ['stopped', 'enough'])
+    await Promise.all([host.registry.noteLayers('a'), host.registry.destroy('a'), host.registry.noteLayers('a')])
+    assert.throws(() => host.onDisk('a'), /ENOENT/)
+  })
+})
+
+describe('what a host remembers of a slice', () => {
+  const folder = useTempFolder()
+
+  it('loses nothing of many changes at once, in memory and on disk', async () => {
+    const marks = new SliceMarks(folder())
+    await Promise.all([
+      ...Array.from({ length: 10 }, () => marks.countSwitchBoot(slice)), marks.raise(slice, { k: 7 }), marks.raise(slice, { token: 5 }),
+      marks.raise(slice, { run: '0000000300000000' }), marks.raise(slice, { k: 6, token: 9, current: '0000000300000000' }),
+    ])
+    const wanted = { format: 1, run: '0000000300000000', k: 7, token: 9, current: '0000000300000000', switchBoots: 10 }
+    assert.deepEqual(await marks.get(slice), wanted)
+    assert.deepEqual(await new SliceMarks(folder()).get(slice), wanted)
+  })
+
+  it('refuses a token lower than the highest, and takes the same again', async () => {
+    const marks = new SliceMarks(folder())
+    await marks.raise(slice, { token: 5 })
+    await assert.rejects(marks.fence(slice, 4), /token 4 is stale: this host has seen 5/)
+    assert.equal((await marks.fence(slice, 5)).token, 5)
+  })
+})
