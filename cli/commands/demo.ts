@@ -1,6 +1,6 @@
 // `violin demo`: an aggregate of its own in a temporary folder, one experiment on it, and the verdict.
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -12,6 +12,7 @@ import { issueSlice, issueUser, openFederation } from '../../certs/issue.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
 import { makeAmClient } from '../am-client.js'
 import { Demo } from '../demo/demo.js'
+import { emptyReport } from '../demo/report.js'
 import { demoRequest } from '../demo/request.js'
 import { SliceClient } from '../demo/slice-client.js'
 import type { Surroundings } from '../surroundings.js'
@@ -41,8 +42,10 @@ async function demo(at: Surroundings, flags: DemoFlags): Promise<boolean> {
   let up: ChildProcess | undefined
   let run: Demo | undefined
   let keep = false
+  let reason = ''
   const interrupted = new Promise<never>((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => reject(new Failure('aborted', 'interrupted: cleaning up')))
+    // a second one must not leave the aggregate behind: it is heard and changes nothing
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => reject(new Failure('aborted', 'interrupted: cleaning up')))
   })
   interrupted.catch(() => undefined)
   try {
@@ -53,26 +56,33 @@ async function demo(at: Surroundings, flags: DemoFlags): Promise<boolean> {
     await Promise.race([run.run(), interrupted])
     if (flags.keep) {
       keep = true
+      letGo(up)
       say(`kept: the aggregate (pid ${up.pid ?? 0}) serves ${url}, its state and federation are in ${state}; end it with kill ${up.pid ?? 0}`)
     } else await Promise.race([run.cleanUp(), interrupted])
   } catch (error) {
-    const reason = explain(error)
+    reason = explain(error)
     if (run) run.fail(reason)
     else say(`NOT OK: ${reason}`)
   } finally {
-    if (!keep) await stopUp(up, say)
-    if (!keep && run?.report.reasons.length === 0) rmSync(state, { recursive: true, force: true })
-    else if (!keep) say(`logs are in ${state}/log`)
+    run?.hangUp()
+    if (!keep) {
+      await stopUp(up, say)
+      if (!run || run.report.reasons.length > 0) keepLogs(state, say)
+      else rmSync(state, { recursive: true, force: true })
+    }
   }
-  return verdict(run, flags, say)
+  const report = run?.finish() ?? { ...emptyReport(flags.snapshotMode ?? 'default'), reasons: [reason] }
+  if (flags.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+  say(report.ok ? `OK: nothing was lost, doubled or early in ${report.seconds} s` : `NOT OK (${report.reasons.length} findings)`)
+  return report.ok
 }
 
-function verdict(run: Demo | undefined, flags: DemoFlags, say: (line: string) => void): boolean {
-  const report = run?.finish()
-  const ok = report?.ok ?? false
-  if (flags.json) process.stdout.write(`${JSON.stringify(report ?? { ok: false, reasons: ['the aggregate did not start'] })}\n`)
-  say(ok ? `OK: nothing was lost, doubled or early in ${report!.seconds} s` : `NOT OK (${report?.reasons.length ?? 1} findings)`)
-  return ok
+/** Snapshots and disks are large and of no use any more. */
+function keepLogs(state: string, say: (line: string) => void): void {
+  const logs = join(state, 'log')
+  for (const entry of readdirSync(state)) if (entry !== 'log') rmSync(join(state, entry), { recursive: true, force: true })
+  if (existsSync(logs)) say(`logs are in ${logs}`)
+  else rmSync(state, { recursive: true, force: true })
 }
 
 async function prepare(at: Surroundings, state: string, url: string, flags: DemoFlags, say: (line: string) => void): Promise<Demo> {
@@ -93,9 +103,21 @@ async function prepare(at: Surroundings, state: string, url: string, flags: Demo
 
 function startUp(at: Surroundings, state: string, flags: DemoFlags): ChildProcess {
   const mode = flags.snapshotMode ? ['--snapshot-mode', flags.snapshotMode] : []
-  return spawn(process.execPath, [join(at.program, 'cli/main.js'), 'up', '--state', state, '--listen', '127.0.0.1:0', ...mode], {
-    env: at.env, stdio: ['ignore', 'pipe', 'inherit'], detached: true, // Ctrl-C comes to us; we stop it in order
-  })
+  const said = flags.keep ? openSync(join(state, 'up.log'), 'a', 0o600) : undefined // one that stays must not need our terminal
+  try {
+    return spawn(process.execPath, [join(at.program, 'cli/main.js'), 'up', '--state', state, '--listen', '127.0.0.1:0', ...mode], {
+      env: at.env, stdio: ['ignore', 'pipe', said ?? 'inherit'], detached: true, // Ctrl-C comes to us; we stop it in order
+    })
+  } finally {
+    if (said !== undefined) closeSync(said)
+  }
+}
+
+/** It lives on, and we end without waiting for it. */
+function letGo(up: ChildProcess): void {
+  up.removeAllListeners('exit')
+  up.stdout!.destroy()
+  up.unref()
 }
 
 function readyUrl(up: ChildProcess): Promise<string> {

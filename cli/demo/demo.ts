@@ -6,7 +6,7 @@ import { checkBank } from '../bank/check.js'
 import { quiesce } from '../bank/quiesce.js'
 import { openBank, type Bank } from '../bank/reader.js'
 import { qemuPids } from './processes.js'
-import { addSums, noSums, snapshotLine, snapshotReport, type DemoReport, type RestoreFigures } from './report.js'
+import { addSums, emptyReport, snapshotLine, snapshotReport, type DemoReport, type RestoreFigures } from './report.js'
 import { loginsOf, text, type NodeLogin, type SliceClient } from './slice-client.js'
 
 export interface DemoParts {
@@ -35,8 +35,7 @@ export class Demo {
   constructor(parts: DemoParts) {
     this.at = parts
     this.begun = parts.clock.monotonic()
-    const nothing: RestoreFigures = { runningMs: 0, firstFrameMs: 0 }
-    this.report = { ok: false, reasons: [], mode: parts.mode, snapshots: [], rollback: nothing, resume: nothing, check: noSums, seconds: 0 }
+    this.report = emptyReport(parts.mode)
   }
 
   /** Runs all of it. `report.ok` says whether everything held; only what keeps it from going on is thrown. */
@@ -70,11 +69,16 @@ export class Demo {
 
   /** Before: run() has ended. After: the slice is gone. */
   async cleanUp(): Promise<void> {
-    for (const bank of this.banks) bank.close()
+    this.hangUp()
     await this.at.slice.delete()
     const gone = await until(this.at.clock, operationMs, 200, () => (qemuPids(this.vms()).size === 0 ? true : undefined))
     if (!gone) throw new Failure('timed-out', 'VMs are left after Delete')
     this.say('deleted')
+  }
+
+  /** Ends the logins; what runs in the VMs goes on. */
+  hangUp(): void {
+    for (const bank of this.banks) bank.close()
   }
 
   finish(): DemoReport {

@@ -42,6 +42,11 @@ export function snapshotReport(snapshot: Struct): SnapshotReport {
   }
 }
 
+export const emptyReport = (mode: string): DemoReport => ({
+  ok: false, reasons: [], mode, snapshots: [], rollback: { runningMs: 0, firstFrameMs: 0 }, resume: { runningMs: 0, firstFrameMs: 0 },
+  check: noSums, seconds: 0,
+})
+
 export const noSums: CheckSums = { coinsExpected: 0, coinsFound: 0, lost: 0, duplicated: 0, orphans: 0, tcpBroken: 0, diskMismatch: 0 }
 
 export function addSums(a: CheckSums, b: CheckSums): CheckSums {
