@@ -43,9 +43,13 @@ async function demo(at: Surroundings, flags: DemoFlags): Promise<boolean> {
   let run: Demo | undefined
   let keep = false
   let reason = ''
+  let stopped = false
   const interrupted = new Promise<never>((_, reject) => {
     // a second one must not leave the aggregate behind: it is heard and changes nothing
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => reject(new Failure('aborted', 'interrupted: cleaning up')))
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {
+      stopped = true
+      reject(new Failure('aborted', 'interrupted: cleaning up'))
+    })
   })
   interrupted.catch(() => undefined)
   try {
@@ -67,7 +71,7 @@ async function demo(at: Surroundings, flags: DemoFlags): Promise<boolean> {
     run?.hangUp()
     if (!keep) {
       await stopUp(up, say)
-      if (!run || run.report.reasons.length > 0) keepLogs(state, say)
+      if (!stopped && (!run || run.report.reasons.length > 0)) keepLogs(state, say)
       else rmSync(state, { recursive: true, force: true })
     }
   }
