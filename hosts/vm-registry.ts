@@ -7,6 +7,7 @@ import { explain, Failure, Refusal } from '../base/errors.js'
 import type { Log } from '../base/log.js'
 import type { Clock } from '../base/time.js'
 import { Turns } from '../base/turns.js'
+import { noRun } from '../overlay/run.js'
 import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
@@ -154,6 +155,15 @@ export class VmRegistry {
     await rm(this.configPath(name), { force: true })
     await rm(this.consolePath(name), { force: true })
     await rm(`${this.consolePath(name)}.qemu`, { force: true })
+    if (![...this.records.values()].some((r) => r.spec.slice === record.spec.slice)) await this.closeRunOf(record.spec.slice)
+  }
+
+  /** With the last VM of a slice the switch forgets it. */
+  private async closeRunOf(slice: string): Promise<void> {
+    const { current } = await this.at.marks.get(slice)
+    if (current === noRun) return
+    await this.at.switchLink.ask('closeRun', { slice, run: current })
+      .catch((error: unknown) => this.at.log.warn({ err: error, slice }, 'the switch could not be told that a slice is gone'))
   }
 
   /** A restored VM takes the place of the one before, which has no process any more. */

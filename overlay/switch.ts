@@ -3,7 +3,7 @@
 //
 // What must survive it is one number per slice and run, the highest epoch prepared: a switch that was restarted starts
 // every port there, since it may have acknowledged a flip that it no longer remembers (cut protocol, hole 14).
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { writeDurably } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
 import { limits } from '../base/limits.js'
@@ -94,11 +94,13 @@ export class Switch {
     return { epoch }
   }
 
-  private closeRun(ask: NetRef): null {
+  /** Whoever opens a run again gives the epoch that its host remembers: nothing need be kept here. */
+  private async closeRun(ask: NetRef): Promise<null> {
     const live = this.runs.get(key(ask))
     if (live) this.endGate(live)
     live?.net.close()
     this.runs.delete(key(ask))
+    await rm(this.stateFile(ask), { force: true })
     return null
   }
 

@@ -36,6 +36,7 @@ const touchedBytes = 4 * 1024 * 1024
 const splitFromBytes = 0xb000_0000
 const lowMemoryBytes = 2 * 1024 ** 3
 const highMemoryAt = 4 * 1024 ** 3
+const exitMs = 100
 let cuts = 0
 
 export class QemuVm implements Vm {
@@ -57,7 +58,8 @@ export class QemuVm implements Vm {
     this.qmp = qmp
     this.clock = clock
     this.log = log
-    qmp.onClose(() => { if (!this.released) this.end('its QEMU process ended') })
+    // the exit of our child tells the signal, and comes a moment later
+    qmp.onClose(() => { if (!this.released) setTimeout(() => this.end('its QEMU process ended'), exitMs).unref() })
   }
 
   onEnd(listener: (reason: string) => void): void {

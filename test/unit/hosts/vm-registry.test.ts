@@ -87,6 +87,16 @@ describe('the VMs of a host', () => {
     assert.match(host.told.at(-1)!.reason, /SIGKILL/)
   })
 
+  it('leave nothing of their slice in the switch when the last of them is destroyed', async () => {
+    const host = await cameBack(['a', 'b'])
+    await host.registry.open()
+    await host.marks.raise(slice, { current: '0000000100000000' })
+    await host.registry.destroy('a')
+    assert.ok(!host.asked.includes('closeRun'))
+    await host.registry.destroy('b')
+    assert.ok(host.asked.includes('closeRun'))
+  })
+
   it('many changes of one record at once leave the last one on disk', async () => {
     const host = await cameBack(['a'])
     await host.registry.open()

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure, Refusal } from '../../../base/errors.js'
 import { limits } from '../../../base/limits.js'
@@ -177,6 +177,15 @@ describe('the switch', () => {
     for (let i = 0; i < 3; i++) assert.equal(await theSwitch.handlers.forward(ref(2)), null)
     assert.equal(await theSwitch.handlers.forward({ ...ref(2), run: '00000009000000aa' }), null)
     assert.deepEqual((await stats()).ports.map((p) => p.epoch), [2, 2])
+  })
+
+  it('keeps no file of a run that was closed', async () => {
+    await connected()
+    const files = () => readdirSync(folder()).filter((name) => name.endsWith('.json'))
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    assert.deepEqual(files(), [`${slice}.${net.run}.json`])
+    await theSwitch.handlers.closeRun(net)
+    assert.deepEqual(files(), [])
   })
 
   it('opens a run and adds a port once, whoever asks again', async () => {
