@@ -15,6 +15,7 @@ import { expireSlivers, finishEndings, keepSchedules, mendLocks, snapshotTick, t
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
 import { operationRunner } from './slice-jobs.js'
 import { noteCatalogue } from './snapshot-jobs.js'
+import { recoverSlices } from './recovery.js'
 import { noteHosts, noteReport, reconcile } from './vm-watch.js'
 
 export interface WorkerConfig {
@@ -51,7 +52,10 @@ const parts: PeriodicParts = {
 }
 
 const complain = (what: string) => (error: unknown) => log.error({ why: explain(error) }, what)
-hosts.onVmChanged((report) => void noteReport(parts, report).catch(complain('a report could not be noted')))
+hosts.onVmChanged((report) => {
+  const noted = noteReport(parts, report).then(() => (report.condition === 'dead' ? recoverSlices(parts) : undefined)) // at once: every second counts
+  void noted.catch(complain('a report could not be noted'))
+})
 hosts.onHostBack(() => void reconcile(parts).catch(complain('the records could not be reconciled')))
 
 await snapshots.recover()
@@ -73,6 +77,7 @@ const watching = setInterval(() => {
   const work = async () => {
     await expireSlivers(parts)
     await finishEndings(parts)
+    await recoverSlices(parts)
     await keepSchedules(parts)
   }
   void work().catch(complain('the clock work failed')).finally(() => { busy = false })

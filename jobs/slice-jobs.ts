@@ -10,7 +10,7 @@ import { isWaiting } from '../slices/sliver.js'
 import type { Schedulers } from './queues.js'
 import { deleteSnapshotJob, restoreJob, snapshotJob } from './snapshot-jobs.js'
 import type { JobParts } from './surroundings.js'
-import { deleteJob, provisionJob, shutdownJob, startJob, stopJob } from './vm-jobs.js'
+import { deleteJob, haltJob, provisionJob, shutdownJob, startJob, stopJob } from './vm-jobs.js'
 import { recheck } from './vm-watch.js'
 
 type Parts = JobParts & { schedulers: Schedulers }
@@ -100,6 +100,7 @@ async function perform(at: Parts, slice: SliceRecord, operation: Operation, how:
     case 'snapshot': case 'suspend': return snapshotJob(at, slice, operation, how)
     case 'rollback': case 'resume': return restoreJob(at, slice, operation)
     case 'delete-snapshot': return deleteSnapshotJob(at, slice, operation)
+    case 'halt': return haltJob(at, slice, operation)
     case 'shutdown': return shutdownJob(at, slice, operation)
     case 'delete': return deleteJob(at, slice, operation, (gone) => at.schedulers.remove(gone.uuid))
     default: return unreachable(operation.kind)

@@ -6,6 +6,7 @@ import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { OperationalState, Sliver } from '../slices/sliver.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import type { CutResult, Member, SnapshotEntry } from '../snapshots/needs.js'
+import { recoveryWho } from './recovery.js'
 import type { JobParts } from './surroundings.js'
 
 const preemptionMs = 500
@@ -44,16 +45,24 @@ export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Op
     })
     const frames = went.firstFrameMs === undefined ? '' : `, first frames after ${went.firstFrameMs} ms`
     const text = `${operation.kind === 'resume' ? 'resumed from' : 'rolled back to'} snapshot ${wanted}: running again after ${went.runningMs} ms${frames}`
+    const told = operation.who === recoveryWho ? `${await recoveredText(at, slice, operation)}; ${text}` : text
     const result = { snapshot: wanted, runningMs: went.runningMs, firstFrameMs: went.firstFrameMs ?? 0 }
     await endOperation(at, operation, { state: 'done', result }, (record) => {
       record.run = went.run
       record.epoch = went.epoch
       record.head = wanted
-      for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_ready', error: '', resourceStatus: text })
+      for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_ready', error: '', resourceStatus: told })
     })
   } catch (error) {
     await failRestore(at, slice, operation, explain(error))
   }
+}
+
+/** Work that is lost is told, in seconds. */
+async function recoveredText(at: JobParts, slice: SliceRecord, operation: Operation): Promise<string> {
+  const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === operation.params.snapshot)
+  const lost = entry ? Math.max(0, Math.round((Date.parse(operation.created) - Date.parse(entry.created)) / 1000)) : undefined
+  return `recovered by itself (${operation.why})${lost === undefined ? '' : `: the work of ${lost} s since the snapshot is lost`}`
 }
 
 export async function deleteSnapshotJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {

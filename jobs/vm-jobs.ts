@@ -70,6 +70,21 @@ export async function stopJob(at: JobParts, slice: SliceRecord, operation: Opera
   })
 }
 
+/** The policy's `suspend` and `fail`: nothing of the slice runs on beside a VM that has died. Asleep, it can be resumed from its snapshot. */
+export async function haltJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  const { snapshot } = operation.params
+  for (const sliver of provisioned(slice)) await at.hosts.stopVm(sliver.host, sliver.id)
+  await endOperation(at, operation, { state: 'done', ...(snapshot !== undefined ? { result: { snapshot } } : {}) }, (record) => {
+    if (snapshot !== undefined) record.head = snapshot
+    for (const sliver of provisioned(record)) {
+      const text = snapshot === undefined ? `stopped by the policy: ${operation.why}` : `suspended by the policy at snapshot ${snapshot}: ${operation.why}`
+      Object.assign(sliver, {
+        operational: snapshot === undefined ? 'geni_failed' : 'violin_suspended', error: snapshot === undefined ? text : '', resourceStatus: text,
+      })
+    }
+  })
+}
+
 /** After Shutdown nothing of the slice runs; what it has on disk stays for the operator. */
 export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
   // every VM is tried: one host that is away must not let the others run on

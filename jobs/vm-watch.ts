@@ -7,7 +7,7 @@ import type { Sliver } from '../slices/sliver.js'
 import type { JobParts } from './surroundings.js'
 
 /** Operations in which VMs end because they are told to. */
-const ending = ['stop', 'restart', 'suspend', 'rollback', 'resume', 'delete', 'shutdown']
+const ending = ['stop', 'restart', 'suspend', 'rollback', 'resume', 'delete', 'shutdown', 'halt']
 const running = ['geni_configuring', 'geni_ready', 'violin_snapshotting']
 const advice = 'violin_rollback brings the slice back to its latest snapshot, geni_restart boots this node anew'
 

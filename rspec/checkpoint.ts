@@ -2,18 +2,23 @@
 // that quietly gets less than it asked for is worse than one that fails.
 import { Refusal } from '../base/errors.js'
 import { limits } from '../base/limits.js'
-import { parseDuration } from './duration.js'
-import { violinNs } from './names.js'
-import { attribute, childrenOf, elementsIn, shown, type XmlElement } from './xml.js'
+import { formatDuration, parseDuration } from './duration.js'
+import { rspecNs, violinNs } from './names.js'
+import { attribute, childrenOf, elementsIn, shown, withXml, type XmlElement } from './xml.js'
 import type { CheckpointPolicy } from './topology.js'
 
 const longestMs = 365 * 86_400_000
+
+const failureActions = ['continue', 'rollback', 'suspend', 'fail'] as const
+/** Recoveries in a row that a policy is given when it does not say, and the most that it may ask for. */
+export const maxRetries = 5
+const mostRetries = 100
 
 /** Attributes of each of our elements and the values that we can honour; undefined: read elsewhere. */
 const honoured: Record<string, Record<string, readonly string[] | undefined>> = {
   rspec_checkpoint: {
     interval: undefined, max_pause: undefined, consistency: ['distributed'], time: ['transparent'],
-    on_failure: ['continue'], retries: ['0'],
+    on_failure: failureActions, retries: undefined,
   },
   retention: { keep: undefined, keep_named: ['true', '1'], max_age: [], max_bytes: [] },
   storage: { target: ['default'], incremental: [], compress: [] },
@@ -40,8 +45,43 @@ export function readPolicy(rspec: XmlElement): CheckpointPolicy | undefined {
   const pause = readDuration(element, 'max_pause')
   if (pause === 0) throw bad(element, 'has max_pause of no length')
   if (pause !== undefined) policy.maxPauseMs = pause
+  const onFailure = failureActions.find((action) => action === attribute(element, 'on_failure')?.trim())
+  if (onFailure !== undefined) policy.onFailure = onFailure
+  const retries = readRetries(element)
+  if (retries !== undefined) policy.retries = retries
   onlyOne(element, 'storage')
   return policy
+}
+
+/** A policy that comes by itself: an `<rspec_checkpoint>` of our name space, or a request RSpec of which only that counts. */
+export function parsePolicy(xml: string): CheckpointPolicy {
+  const bare = xml.replace(/^\s*<\?xml[^]*?\?>/, '')
+  const isRspec = withXml(bare, 'violin_policy', (root) => root.namespaceUri === rspecNs && root.name === 'rspec')
+  return withXml(isRspec ? bare : `<rspec xmlns="${rspecNs}">${bare}</rspec>`, 'violin_policy', (root) => {
+    checkViolinElements(root, (element) => isRspec && element.name !== 'rspec_checkpoint')
+    const policy = readPolicy(root)
+    if (!policy) throw new Refusal('bad-arguments', `violin_policy has no <rspec_checkpoint xmlns="${violinNs}">`)
+    return policy
+  })
+}
+
+/** A policy as an element, whole: what `parsePolicy` makes the same policy of. */
+export function policyXml(policy: CheckpointPolicy): string {
+  const attributes: [string, string | number | undefined][] = [
+    ['interval', policy.intervalMs === undefined ? undefined : formatDuration(policy.intervalMs)],
+    ['max_pause', policy.maxPauseMs === undefined ? undefined : formatDuration(policy.maxPauseMs)],
+    ['on_failure', policy.onFailure], ['retries', policy.retries],
+  ]
+  const text = attributes.filter(([, value]) => value !== undefined).map(([name, value]) => ` ${name}="${value!}"`).join('')
+  return `<rspec_checkpoint xmlns="${violinNs}"${text}><retention keep="${policy.keep}"/></rspec_checkpoint>`
+}
+
+/** Bounds what on_failure may do in a row; clipped, like an interval, to what we allow. */
+function readRetries(element: XmlElement): number | undefined {
+  const text = attribute(element, 'retries')?.trim()
+  if (text === undefined) return undefined
+  if (!/^\+?\d{1,9}$/.test(text)) throw bad(element, `has retries="${text.slice(0, 40)}", which is no count from 0 up`)
+  return Math.min(Number(text), mostRetries)
 }
 
 /** Checks every element of our namespace below `parent`: known, in its place, and asking for what we can do. */

@@ -47,7 +47,7 @@ function addCheckpoint(root: XmlElement): XmlElement {
 function addEffective(parent: XmlElement, { applied, next }: ManifestPolicy): void {
   const effective = add(parent, 'effective', {
     interval: applied.intervalMs === undefined ? undefined : formatDuration(applied.intervalMs),
-    consistency: 'distributed', time: 'transparent', on_failure: 'continue',
+    consistency: 'distributed', time: 'transparent', on_failure: applied.onFailure ?? 'continue', retries: applied.retries,
     max_pause: applied.maxPauseMs === undefined ? undefined : formatDuration(applied.maxPauseMs),
     next,
   })

@@ -13,5 +13,5 @@ export const sliverTypes = ['violin-vm', 'default-vm'] as const
 export const defaultSliverType = 'default-vm'
 
 export const actions = [
-  'violin_snapshot', 'violin_suspend', 'violin_resume', 'violin_rollback', 'violin_list', 'violin_delete',
+  'violin_snapshot', 'violin_suspend', 'violin_resume', 'violin_rollback', 'violin_list', 'violin_delete', 'violin_set_policy',
 ] as const

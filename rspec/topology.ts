@@ -8,6 +8,10 @@ export interface CheckpointPolicy {
   keep: number
   /** A snapshot during which some VM would stand longer than this is aborted. */
   maxPauseMs?: number
+  /** When a VM dies: nothing (undefined), or the whole slice is rolled back, suspended or stopped. */
+  onFailure?: 'continue' | 'rollback' | 'suspend' | 'fail'
+  /** Recoveries in a row before it is given up. */
+  retries?: number
 }
 
 export interface Login { urn: string; name: string; keys: string[] }

@@ -5,6 +5,8 @@ import type { OperationalState } from './sliver.js'
 
 export type OperationKind =
   | 'provision' | 'start' | 'stop' | 'restart' | 'snapshot' | 'rollback' | 'suspend' | 'resume' | 'delete-snapshot' | 'delete' | 'shutdown'
+  /** By a policy: every VM is stopped, asleep at a snapshot or failed. */
+  | 'halt'
 
 export interface Operation {
   format: 1
@@ -13,7 +15,7 @@ export interface Operation {
   id: string
   kind: OperationKind
   slice: string
-  /** The user's URN, or 'policy'. */
+  /** The user's URN; 'policy' for a periodic snapshot, 'recovery' for what a failure has brought about, 'lease' for its end. */
   who: string
   why: string
   callId: string

@@ -4,6 +4,19 @@ import type { CheckpointPolicy } from '../rspec/topology.js'
 import type { OperationKind } from './operation.js'
 import type { Sliver } from './sliver.js'
 
+/** Recoveries by the policy since the slice last did well. */
+export interface Recovery {
+  attempts: number
+  /** RFC 3339: when the last one began, and before which there is no other. */
+  last: string
+  notBefore: string
+  /** What it went back to; '' where the slice was only stopped. */
+  snapshot: string
+  story: string[]
+  /** There will be no other: the user must act. */
+  over: boolean
+}
+
 export interface SliceRecord {
   format: 1
   rev: number
@@ -28,6 +41,7 @@ export interface SliceRecord {
   /** The request of each Allocate, as it came. */
   allocations: { requestXml: string; at: string }[]
   policy: CheckpointPolicy | null
+  recovery?: Recovery
   slivers: Sliver[]
   /** The next port number: never used twice in a slice. */
   nextPort: number

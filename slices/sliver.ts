@@ -49,6 +49,8 @@ export const mayBegin: Record<string, OperationalState[]> = {
   violin_list: ['geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended',
     'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'],
   violin_delete: ['geni_ready', 'geni_failed', 'geni_notready', 'violin_suspended'],
+  violin_set_policy: ['geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended',
+    'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'],
 }
 
 /** States that end by themselves: an operation is at work. */

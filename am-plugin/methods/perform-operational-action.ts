@@ -3,6 +3,7 @@
 import { Refusal } from '../../base/errors.js'
 import { token } from '../../base/random.js'
 import type { Operation, OperationKind } from '../../slices/operation.js'
+import { parsePolicy, policyXml } from '../../rspec/checkpoint.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import { provisioned, type SliceRecord } from '../../slices/slice.js'
 import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../slices/sliver.js'
@@ -51,6 +52,7 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   refuseState(action, states, slice, target.slivers)
   const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
   if (action === 'violin_list') return list(target, catalogue)
+  if (action === 'violin_set_policy') return setPolicy(at, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
   if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
   return begin(at, call, granted.owner, { action, options, slice, target, catalogue })
@@ -121,6 +123,14 @@ function refuseState(action: string, states: OperationalState[], slice: SliceRec
   const possible = Object.keys(mayBegin).filter((name) => mayBegin[name]!.includes(wrong.operational))
   throw new Refusal('unsupported', `${action} is not possible: ${wrong.clientId} is ${wrong.operational}, it must be ` +
     `${states.slice(0, 4).join(' or ')}; now possible: ${possible.join(', ') || 'Provision or Delete'}`)
+}
+
+/** Needs no job: the next tick of the clock goes by it. Without the option it only tells the policy that holds. */
+async function setPolicy(at: AmParts, slice: SliceRecord, target: Target, xml: string | undefined): Promise<Value> {
+  const policy = xml === undefined ? slice.policy : parsePolicy(xml)
+  const after = xml === undefined ? slice : await at.store.update(slice.urn, (record) => ({ ...record, policy }))
+  const text = policy ? policyXml(policy) : ''
+  return after.slivers.filter((s) => target.slivers.some((t) => t.id === s.id)).map((s, i) => sliverStruct(s, i === 0 ? { violin_policy: text } : {}))
 }
 
 /** The first sliver carries the list, so that it is sent once. */

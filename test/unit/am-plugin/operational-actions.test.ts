@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import type { Struct } from '../../../am-plugin/xmlrpc/value.js'
+import type { Struct, Value } from '../../../am-plugin/xmlrpc/value.js'
 import { encodeResponse } from '../../../am-plugin/xmlrpc/encode.js'
-import { aggregate, entry, listOf, ok, refused, states } from './aggregate.js'
+import { aggregate, entry, listOf, ok, refused, requestOf, states } from './aggregate.js'
 
 describe('geni_start, geni_stop, geni_restart', () => {
   it('start is waited through a provision that is still under way, then configures and queues', async () => {
@@ -185,4 +185,44 @@ describe('violin_list', () => {
     ok(await am.poa('violin_snapshot'))
     assert.deepEqual(listOf(ok(await am.poa('violin_list')))[0]!['violin_snapshots'], [])
   })
+})
+
+describe('violin_set_policy', () => {
+  const policy = (attributes: string) => `<rspec_checkpoint xmlns="urn:geni-violin:rspec:ext:checkpoint:1" ${attributes}/>`
+  const told = (value: Value) => listOf(value).map((s) => s['violin_policy'])
+
+  it('changes the policy of a slice that runs, without a job, and tells what holds now', async () => {
+    const am = await aggregate()
+    await am.ready()
+    const whole = '<rspec_checkpoint xmlns="urn:geni-violin:rspec:ext:checkpoint:1" interval="PT5S" on_failure="rollback" retries="9"><retention keep="8"/></rspec_checkpoint>'
+    assert.deepEqual(told(ok(await am.poa('violin_set_policy', { violin_policy: `<?xml version="1.0"?>${policy('interval="PT1S" on_failure="rollback" retries="9"')}` }))), [whole, undefined])
+    assert.deepEqual((await am.record()).policy, { keep: 8, intervalMs: 5_000, onFailure: 'rollback', retries: 9 })
+    assert.deepEqual([states(ok(await am.poa('violin_set_policy'))), told(ok(await am.poa('violin_set_policy')))], [['geni_ready', 'geni_ready'], [whole, undefined]])
+    assert.equal(am.queue.added.length, 0)
+    ok(await am.poa('violin_set_policy', { violin_policy: whole }))
+    assert.equal((await am.record()).policy!.retries, 9)
+  })
+
+  it('takes it from a whole request too', async () => {
+    const am = await aggregate()
+    await am.ready()
+    ok(await am.poa('violin_set_policy', { violin_policy: requestOf(['other'], '<violin:rspec_checkpoint max_pause="PT0.5S"/>') }))
+    assert.deepEqual((await am.record()).policy, { keep: 8, maxPauseMs: 500 })
+  })
+
+  for (const [what, xml, code, message] of [
+    ['no XML', '<rspec_checkpoint', 1, /violin_policy is not well-formed XML/],
+    ['another element', '<node client_id="a"/>', 1, /violin_policy has no <rspec_checkpoint/],
+    ['what we cannot do', policy('on_failure="retry"'), 13, /on_failure="retry"/],
+    ['a misspelt attribute', policy('intervall="PT5S"'), 1, /an attribute intervall/],
+    ['no number', policy('retries="many"'), 1, /retries="many", which is no count from 0 up/],
+  ] as const) {
+    it(`refuses ${what}, and changes nothing`, async () => {
+      const am = await aggregate()
+      await am.ready()
+      const before = await am.record()
+      refused(await am.poa('violin_set_policy', { violin_policy: xml }), code, message)
+      assert.deepEqual(await am.record(), before)
+    })
+  }
 })
