@@ -72,7 +72,8 @@ async function bareStops(specs: VmSpec[], rounds: number): Promise<number[]> {
 
 const agentConfig = {
   host: 'local', folder: join(folder, 'host'), runFolder: join(folder, 'run'), store: join(folder, 'store'), socket: join(folder, 'agent.sock'),
-  switchSocket: join(folder, 'switch.sock'), imageFolder: resolve(program, '..', 'build', 'image'), qemu: 'qemu-system-x86_64', accelerator: 'auto',
+  switchSocket: join(folder, 'switch.sock'), imageFolder: resolve(program, '..', 'build', 'image'), hypervisor: 'qemu',
+  qemu: 'qemu-system-x86_64', accelerator: 'auto',
 }
 let specs: VmSpec[]
 try {

@@ -12,6 +12,7 @@ import type { CutOrder, CutReport, CutVm, HostReport, Part, SealedVm } from '../
 import type { Outcome } from '../snapshots/messages.js'
 import type { Work } from '../snapshots/participant.js'
 import { cutVm } from './cut-vm.js'
+import type { Hypervisor } from './hypervisor/hypervisor.js'
 import { digestOf, type Layers } from './layers.js'
 import type { SwitchLink } from './switch-link.js'
 import type { VmRegistry } from './vm-registry.js'
@@ -22,7 +23,7 @@ export interface CutHostParts {
   registry: VmRegistry
   layers: Layers
   switchLink: SwitchLink
-  qemuVersion: string
+  hypervisor: Hypervisor
   clock: Clock
   log: Log
 }
@@ -116,8 +117,9 @@ export class CutHost {
     await vm.finishSave()
     const memory = await this.sealPart(`${name}.memory.part`, `${name}.memory`)
     const frozen = await this.at.layers.seal(layers.slice(0, -1)) // the last one is being written to: it came with the cut
-    const argvDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex')
-    return { vm: name, spec, memory, layers: frozen, qemu: { version: this.at.qemuVersion, machine: 'pc-q35-7.2', argvDigest } }
+    const specDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex')
+    const { version, machine } = this.at.hypervisor
+    return { vm: name, spec, memory, layers: frozen, hypervisor: { version, machine, specDigest } }
   }
 
   private async sealPart(from: string, name: string): Promise<Part> {

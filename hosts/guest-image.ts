@@ -5,6 +5,9 @@ import { Failure } from '../base/errors.js'
 
 export interface GuestImage { name: string; kernel: string; initrd: string; append: string }
 
+/** What a simulated VM boots has no files; it goes by the name of the real one, so that requests need not differ. */
+export const simulatedImage: GuestImage = { name: 'violin-linux', kernel: '', initrd: '', append: '' }
+
 /** Reads DIR/image.json. Fails with what to do when there is none. */
 export async function readImage(folder: string): Promise<GuestImage> {
   let text: string

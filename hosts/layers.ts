@@ -1,16 +1,13 @@
-// Disk layers: qcow2 files, each on top of the one before. A layer that a cut froze never changes again, and goes only
+// Disk layers: files, each on top of the one before. A layer that a cut froze never changes again, and goes only
 // when no running VM and no snapshot refers to it.
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { promisify } from 'node:util'
 import { makeFolder, syncFile, syncFolder, writeDurably } from '../base/durable.js'
 import { Failure } from '../base/errors.js'
 import type { Part } from '../snapshots/messages.js'
-
-const run = promisify(execFile)
+import type { LayerOn } from './hypervisor/hypervisor.js'
 
 /** SHA-256 of a file, read as a stream: a memory image does not fit where it should not be. */
 export async function digestOf(path: string): Promise<string> {
@@ -21,7 +18,13 @@ export async function digestOf(path: string): Promise<string> {
 
 export class Layers {
   readonly folder: string
-  constructor(folder: string) { this.folder = folder }
+  private readonly make: (path: string, on: LayerOn) => Promise<void>
+
+  /** `make`: how the hypervisor makes one. */
+  constructor(folder: string, make: (path: string, on: LayerOn) => Promise<void>) {
+    this.folder = folder
+    this.make = make
+  }
 
   async open(): Promise<void> {
     await makeFolder(this.folder)
@@ -32,15 +35,10 @@ export class Layers {
   }
 
   /** A new empty disk, or a new layer on top of `base`. */
-  async create(name: string, on: { base: string } | { sizeMiB: number }): Promise<string> {
+  async create(name: string, on: LayerOn): Promise<string> {
     const path = this.path(name)
     await rm(path, { force: true })
-    const shape = 'base' in on ? ['-F', 'qcow2', '-b', on.base, path] : [path, `${on.sizeMiB}M`]
-    try {
-      await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...shape])
-    } catch (cause) {
-      throw new Failure('failed', `cannot create the disk layer ${path}`, { cause })
-    }
+    await this.make(path, on)
     return path
   }
 

@@ -9,8 +9,10 @@ import { serveRpc, type RpcServer } from '../base/rpc.js'
 import { realClock as clock } from '../base/time.js'
 import { agentHandlers, collectLayers, type AgentParts } from './agent.js'
 import { chooseAccelerator, type Accelerator } from './accelerator.js'
-import { readImage } from './guest-image.js'
+import { readImage, simulatedImage, type GuestImage } from './guest-image.js'
+import type { Hypervisor } from './hypervisor/hypervisor.js'
 import { Qemu } from './hypervisor/qemu/qemu.js'
+import { Simulated } from './hypervisor/simulated/simulated.js'
 import { Layers } from './layers.js'
 import { Participants } from './participants.js'
 import { RestoreHost } from './restore-host.js'
@@ -29,6 +31,8 @@ export interface AgentConfig {
   socket: string
   switchSocket: string
   imageFolder: string
+  /** `simulated` needs neither image nor QEMU. */
+  hypervisor: 'qemu' | 'simulated'
   qemu: string
   accelerator: Accelerator | 'auto'
   logLevel?: string
@@ -39,12 +43,12 @@ const log = makeLog('agent', config.logLevel)
 goFirst()
 for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
 
-const image = await readImage(config.imageFolder)
-const accelerator = await chooseAccelerator({ wanted: config.accelerator, binary: config.qemu, image, folder: config.folder, clock, log })
-const qemuVersion = (await promisify(execFile)(config.qemu, ['--version'])).stdout.split('\n')[0]!
-const hypervisor = new Qemu({ binary: config.qemu, accelerator }, clock, log)
+const simulated = config.hypervisor === 'simulated'
+const image = simulated ? simulatedImage : await readImage(config.imageFolder)
+const hypervisor = simulated ? new Simulated(clock) : await qemu(image)
+const { accelerator } = hypervisor
 const marks = new SliceMarks(join(config.folder, 'slices'))
-const layers = new Layers(join(config.folder, 'layers'))
+const layers = new Layers(join(config.folder, 'layers'), (path, on) => hypervisor.makeLayer(path, on))
 await marks.open()
 await layers.open()
 
@@ -60,9 +64,9 @@ const registry: VmRegistry = new VmRegistry({
   onChange: (report) => served.by?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
 })
-const parts = { host: config.host, store: config.store, registry, layers, switchLink, qemuVersion, clock, log }
+const parts = { host: config.host, store: config.store, registry, layers, switchLink, hypervisor, clock, log }
 const participants: Participants = new Participants(join(config.folder, 'cuts'), marks, parts)
-const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, hypervisor, marks })
+const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, marks })
 
 await switchLink.open()
 await registry.open()
@@ -77,6 +81,12 @@ const server = await serveRpc(config.socket, agentHandlers(agent), log)
 served.by = server
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
 process.send?.({ ready: true, accelerator })
+
+async function qemu(guest: GuestImage): Promise<Hypervisor> {
+  const chosen = await chooseAccelerator({ wanted: config.accelerator, binary: config.qemu, image: guest, folder: config.folder, clock, log })
+  const version = (await promisify(execFile)(config.qemu, ['--version'])).stdout.split('\n')[0]!
+  return new Qemu({ binary: config.qemu, accelerator: chosen, version }, clock, log)
+}
 
 const outcomesMs = 2_000
 const watching = setInterval(() => {

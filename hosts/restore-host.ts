@@ -1,7 +1,7 @@
 // A host's side of a restore: the new run is made beside the present one, paused, with its recorded frames queued. Only
 // when the outcome says GO does the old run end; until then it is not touched (cut protocol, "Restore").
 import { readdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { limits } from '../base/limits.js'
@@ -10,13 +10,13 @@ import { noRun } from '../overlay/run.js'
 import { writeOutcome } from '../snapshots/image-store.js'
 import type { Part, RestoreHeader, RestoreOrder, WentReport } from '../snapshots/messages.js'
 import type { CutHostParts } from './cut-host.js'
-import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
+import type { Vm, VmInstance } from './hypervisor/hypervisor.js'
 import { digestOf } from './layers.js'
 import type { SliceMarks } from './slice-marks.js'
 
 interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
 
-export interface RestoreHostParts extends CutHostParts { hypervisor: Hypervisor; marks: SliceMarks }
+export interface RestoreHostParts extends CutHostParts { marks: SliceMarks }
 
 const firstFrameMs = 1_000
 const loginMs = 2_000
@@ -135,12 +135,15 @@ export class RestoreHost {
 
   private async load(journal: Journal, vms: Vm[]): Promise<void> {
     const { order } = journal
-    for (const sealed of order.vms) {
+    journal.instances.push(...order.vms.map((sealed) => {
       const frozen = sealed.layers.map((l) => this.at.layers.path(l.name))
-      const top = await this.at.layers.create(`${sealed.vm}.${order.op}.qcow2`, { base: frozen.at(-1)! })
-      journal.instances.push(this.at.registry.instanceOf(sealed.spec, order.run, [...frozen, top]))
-    }
-    await this.write(journal)
+      return this.at.registry.instanceOf(sealed.spec, order.run, [...frozen, this.at.layers.path(`${sealed.vm}.${order.op}.qcow2`)])
+    }))
+    const made = await Promise.allSettled([
+      this.write(journal), // names what is being made: whoever finds it removes it
+      ...journal.instances.map(({ layers }) => this.at.layers.create(basename(layers.at(-1)!), { base: layers.at(-2)! })),
+    ])
+    for (const end of made) if (end.status === 'rejected') throw end.reason
     const ends = await Promise.allSettled(order.vms.map(async (sealed, i) => {
       const vm = await this.at.hypervisor.load(journal.instances[i]!, this.part(order, sealed.memory))
       vms.push(vm)

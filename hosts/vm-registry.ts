@@ -64,7 +64,7 @@ export class VmRegistry {
       if (record.instance === null) continue
       const vm = await this.at.hypervisor.adopt(record.instance)
       if (vm) this.attach(record, vm)
-      else await this.died(record, 'its QEMU process was gone when the host agent was started')
+      else await this.died(record, 'its process was gone when the host agent was started')
     }
   }
 

@@ -49,7 +49,7 @@ export interface SealedVm {
   memory: Part
   /** Oldest first; `name` is the file's name in the host's layer folder. */
   layers: Part[]
-  qemu: { version: string; machine: string; argvDigest: string }
+  hypervisor: { version: string; machine: string; specDigest: string }
 }
 
 export interface PreparedReport { progress: 'prepared'; switchBootId: string }

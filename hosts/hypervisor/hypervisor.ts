@@ -71,8 +71,16 @@ export interface Vm {
   release(): void
 }
 
+/** What a new disk layer lies on: an older layer, or nothing. */
+export type LayerOn = { base: string } | { sizeMiB: number }
+
 export interface Hypervisor {
   readonly accelerator: string
+  /** What it is, for inventories: program and version, and the machine type that it gives to guests. */
+  readonly version: string
+  readonly machine: string
+  /** Before: no file at `path`. After: an empty disk, or an empty layer on `base`. */
+  makeLayer(path: string, on: LayerOn): Promise<void>
   /** After: running from its kernel. On failure: no process is left. */
   boot(instance: VmInstance): Promise<Vm>
   /** After: paused, with the memory of `memoryFile` loaded. On failure: no process is left. */

@@ -46,8 +46,11 @@ export class MemoryVm implements Vm {
 /** VMs that outlived an earlier agent are put into `alive`, by name. */
 export class MemoryHypervisor implements Hypervisor {
   readonly accelerator = 'none'
+  readonly version = 'none'
+  readonly machine = 'none'
   readonly alive = new Map<string, MemoryVm>()
 
+  async makeLayer(): Promise<void> { /* no VM here reads a disk */ }
   async boot(instance: VmInstance): Promise<Vm> { return this.made(instance, true) }
   async load(instance: VmInstance): Promise<Vm> { return this.made(instance, false) }
   async adopt(instance: VmInstance): Promise<Vm | undefined> { return this.alive.get(instance.spec.vm) }

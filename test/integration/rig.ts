@@ -1,4 +1,4 @@
-// A switch process and QEMU VMs without agent and worker: what a test needs to look at one cut from close by.
+// A switch process and VMs without agent and worker: what a test needs to look at one cut from close by.
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -8,10 +8,11 @@ import { join, resolve } from 'node:path'
 import ssh2 from 'ssh2'
 import { silentLog } from '../../base/log.js'
 import { realClock as clock, until } from '../../base/time.js'
-import { readImage, type GuestImage } from '../../hosts/guest-image.js'
+import { readImage, simulatedImage, type GuestImage } from '../../hosts/guest-image.js'
 import { guestFiles, tar } from '../../hosts/guest-config.js'
-import type { Vm, VmInstance } from '../../hosts/hypervisor/hypervisor.js'
+import type { Hypervisor, Vm, VmInstance } from '../../hosts/hypervisor/hypervisor.js'
 import { Qemu } from '../../hosts/hypervisor/qemu/qemu.js'
+import { Simulated } from '../../hosts/hypervisor/simulated/simulated.js'
 import { Layers } from '../../hosts/layers.js'
 import { SwitchLink } from '../../hosts/switch-link.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
@@ -19,28 +20,37 @@ import type { VmSpec } from '../../slices/vm-spec.js'
 export const root = resolve(import.meta.dirname, '..', '..')
 const imageFolder = join(root, 'build', 'image')
 
+export type HypervisorKind = 'qemu' | 'simulated'
+
+/** A driver of its own: two of them are two agents, one after the other. */
+export const hypervisorOf = (kind: HypervisorKind): Hypervisor =>
+  kind === 'qemu' ? new Qemu({ binary: 'qemu-system-x86_64', accelerator: 'tcg', version: 'under test' }, clock, silentLog) : new Simulated(clock)
+
 export interface Login { run(command: string): Promise<string>; close(): void }
 
 export class Rig {
   readonly folder = mkdtempSync(join(tmpdir(), 'vrig-'))
   readonly keys = ssh2.utils.generateKeyPairSync('ed25519')
-  readonly hypervisor = new Qemu({ binary: 'qemu-system-x86_64', accelerator: 'tcg' }, clock, silentLog)
-  readonly layers = new Layers(join(this.folder, 'layers'))
+  readonly hypervisor: Hypervisor
+  readonly layers = new Layers(join(this.folder, 'layers'), (path, on) => this.hypervisor.makeLayer(path, on))
   readonly switchLink: SwitchLink
+  private readonly kind: HypervisorKind
   private readonly vms: Vm[] = []
   private image: GuestImage | undefined
   private switchProcess: ChildProcess | undefined
   private sockets = 0
 
-  constructor() {
+  constructor(kind: HypervisorKind = 'qemu') {
+    this.hypervisor = hypervisorOf(kind)
+    this.kind = kind
     this.switchLink = new SwitchLink({
       path: join(this.folder, 'switch.sock'), clock, log: silentLog, onForwarded: () => undefined, onBack: () => Promise.resolve(),
     })
   }
 
   async open(): Promise<void> {
-    assert.ok(existsSync(join(imageFolder, 'image.json')), 'build the guest image first: images/build.sh build/image')
-    this.image = await readImage(imageFolder)
+    if (this.kind === 'qemu') assert.ok(existsSync(join(imageFolder, 'image.json')), 'build the guest image first: images/build.sh build/image')
+    this.image = this.kind === 'qemu' ? await readImage(imageFolder) : simulatedImage
     await this.layers.open()
     const config = { folder: join(this.folder, 'switch'), socket: join(this.folder, 'switch.sock'), logLevel: 'warn' }
     this.switchProcess = spawn(process.execPath, ['--import', 'tsx', join(root, 'hosts/switch/main.ts')], {

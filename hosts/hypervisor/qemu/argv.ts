@@ -2,7 +2,7 @@
 // devices in the same order.
 import type { VmInstance } from '../hypervisor.js'
 
-export interface QemuOptions { binary: string; accelerator: 'tcg' | 'kvm' }
+export interface QemuOptions { binary: string; accelerator: 'tcg' | 'kvm'; version: string }
 
 /** Pinned, so that a snapshot can be restored by a later QEMU. */
 export const machine = 'pc-q35-7.2'

@@ -1,8 +1,6 @@
 // One VM with a QEMU process: running, cutting and ending it. The order of the commands is the one that was measured to
 // be safe with QEMU 7.2 (docs/cut-protocol.md, "What QEMU does").
-import { execFile } from 'node:child_process'
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises'
-import { promisify } from 'node:util'
 import { Failure } from '../../../base/errors.js'
 import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
@@ -12,11 +10,10 @@ import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
 import { nicDevice } from './argv.js'
 import { reserve } from './descriptors.js'
-import { killProcess, type ProcessRef } from './process.js'
+import { makeQcow2 } from './qcow2.js'
+import { killProcess, type ProcessRef } from '../process.js'
 import type { Qmp, QmpEvent } from './qmp.js'
 import { rescueFrozenGuest } from './rescue.js'
-
-const run = promisify(execFile)
 
 interface Prepared {
   plan: CutPlan
@@ -106,7 +103,7 @@ export class QemuVm implements Vm {
     const number = ++cuts
     const node = `layer${process.pid}x${number}`
     const top = this.instance.layers.at(-1)!
-    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', top, plan.overlay])
+    await makeQcow2(plan.overlay, { base: top })
     let sink: FileHandle | undefined
     try {
       sink = await open(plan.memoryFile, 'wx', 0o600)

@@ -5,15 +5,17 @@ import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
 import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
-import type { Hypervisor, Vm, VmInstance } from '../hypervisor.js'
-import { firstNode, qemuArgv, type QemuOptions } from './argv.js'
-import { isAlive, killProcess, startDetached, startTime, type ProcessRef } from './process.js'
+import type { Hypervisor, LayerOn, Vm, VmInstance } from '../hypervisor.js'
+import { firstNode, machine, qemuArgv, type QemuOptions } from './argv.js'
+import { isAlive, killProcess, startDetached, startTime, type ProcessRef } from '../process.js'
+import { makeQcow2 } from './qcow2.js'
 import { QemuVm } from './qemu-vm.js'
 import { Qmp } from './qmp.js'
 
 const monitorMs = 15_000
 
 export class Qemu implements Hypervisor {
+  readonly machine = machine
   private readonly options: QemuOptions
   private readonly clock: Clock
   private readonly log: Log
@@ -25,6 +27,9 @@ export class Qemu implements Hypervisor {
   }
 
   get accelerator(): string { return this.options.accelerator }
+  get version(): string { return this.options.version }
+
+  makeLayer(path: string, on: LayerOn): Promise<void> { return makeQcow2(path, on) }
 
   async boot(instance: VmInstance): Promise<Vm> {
     const { vm } = await this.start(instance, false)
@@ -76,7 +81,7 @@ export class Qemu implements Hypervisor {
     for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
     let vm: QemuVm | undefined
     let exit: string | undefined
-    const ref = await startDetached(this.options.binary, qemuArgv(instance, this.options, incoming), logFile, (reason) => {
+    const ref = await startDetached('QEMU', this.options.binary, qemuArgv(instance, this.options, incoming), logFile, (reason) => {
       exit = reason
       vm?.end(reason)
     })

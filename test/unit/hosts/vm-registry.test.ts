@@ -27,7 +27,7 @@ describe('the VMs of a host', () => {
     const asked: string[] = []
     const told: VmReport[] = []
     const switchLink = { ask: async (method: string) => { asked.push(method); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
-    const layers = new Layers(join(folder(), 'layers'))
+    const layers = new Layers(join(folder(), 'layers'), () => hypervisor.makeLayer())
     const marks = new SliceMarks(join(folder(), 'slices'))
     await layers.open()
     await marks.open()
@@ -74,7 +74,7 @@ describe('the VMs of a host', () => {
     host.hypervisor.alive.clear()
     await host.registry.open()
     assert.deepEqual(host.registry.reports().map((r) => [r.vm, r.condition]), [['a', 'dead']])
-    assert.deepEqual(host.told.map((r) => [r.vm, r.condition, r.reason]), [['a', 'dead', 'its QEMU process was gone when the host agent was started']])
+    assert.deepEqual(host.told.map((r) => [r.vm, r.condition, r.reason]), [['a', 'dead', 'its process was gone when the host agent was started']])
     assert.deepEqual([host.onDisk('a').condition, host.onDisk('a').instance], ['dead', null])
   })
 

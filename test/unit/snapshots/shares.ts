@@ -22,7 +22,7 @@ export function balanced(): { shares: HostShare[]; one: PortLatch; two: PortLatc
   const two = latch(2, { sent: 1, channels: [{ from: 1, delivered: tallyOf(1, 1, 2), highest: 2 }], born: [{ to: 1, tally: tallyOf(2, 1) }] })
   const vm = (of: PortLatch, stoppedAt: number): HostShare['vms'][number] => ({
     vm: of.vm, memory: { name: `${of.vm}.memory`, bytes: 10, digest: 'd' }, layers: [{ name: `${of.vm}.0`, bytes: 5, digest: 'e' }],
-    qemu: { version: '7.2', machine: 'm', argvDigest: 'a' },
+    hypervisor: { version: '7.2', machine: 'm', specDigest: 'a' },
     spec: {
       vm: of.vm, slice: 's', clientId: 'ab'[of.port - 1]!, memoryMiB: 128, cpus: 1, diskMiB: 64, image: 'i', nics: [], loginPort: 0, logins: [],
       neighbours: [], execute: [],

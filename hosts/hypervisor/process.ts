@@ -1,16 +1,16 @@
-// QEMU processes by pid and start time. They are started detached, since they must outlive the agent.
+// Processes of VMs by pid and start time. They are started detached, since they must outlive the agent.
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { Failure } from '../../../base/errors.js'
-import { setUrgency, threadsOf } from '../../../base/priority.js'
-import { until, type Clock } from '../../../base/time.js'
+import { Failure } from '../../base/errors.js'
+import { setUrgency, threadsOf } from '../../base/priority.js'
+import { until, type Clock } from '../../base/time.js'
 
 export interface ProcessRef { pid: number; started: string }
 
-/** Starts a program that lives on without us. `onExit` is told when it ends while we live. */
+/** Starts a program that lives on without us. `onExit` is told how it ended while we live: `what` names it for people. */
 export async function startDetached(
-  binary: string, argv: string[], logFile: string, onExit: (reason: string) => void,
+  what: string, binary: string, argv: string[], logFile: string, onExit: (reason: string) => void,
 ): Promise<ProcessRef> {
   const log = openSync(logFile, 'a', 0o600)
   try {
@@ -19,7 +19,7 @@ export async function startDetached(
       child.once('spawn', () => resolve())
       child.once('error', (cause) => reject(new Failure('failed', `cannot start ${binary}: is it installed?`, { cause })))
     })
-    child.once('exit', (code, signal) => onExit(signal ? `its QEMU process was ended by ${signal}` : `its QEMU process ended with code ${code}`))
+    child.once('exit', (code, signal) => onExit(signal ? `its ${what} process was ended by ${signal}` : `its ${what} process ended with code ${code}`))
     child.unref()
     const pid = child.pid!
     setUrgency([pid], 'ordinary') // the agent's own priority is higher

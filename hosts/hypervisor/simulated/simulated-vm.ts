@@ -1,0 +1,90 @@
+// One simulated VM, as the agent sees it: the asks of its monitor.
+import { Failure } from '../../../base/errors.js'
+import { limits } from '../../../base/limits.js'
+import type { RpcClient } from '../../../base/rpc.js'
+import type { Clock } from '../../../base/time.js'
+import type { DeviceWitness } from '../../../overlay/slice-net.js'
+import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
+import { killProcess, type ProcessRef } from '../process.js'
+import type { MonitorAsks } from './monitor.js'
+
+const exitMs = 100
+
+export class SimulatedVm implements Vm {
+  readonly instance: VmInstance
+  ended: string | undefined
+  private readonly process: ProcessRef
+  private readonly rpc: RpcClient
+  private readonly clock: Clock
+  private readonly listeners = new Set<(reason: string) => void>()
+  private released = false
+
+  constructor(instance: VmInstance, process: ProcessRef, rpc: RpcClient, clock: Clock) {
+    this.instance = instance
+    this.process = process
+    this.rpc = rpc
+    this.clock = clock
+    // the exit of our child tells the signal, and comes a moment later
+    rpc.onClose(() => { if (!this.released) setTimeout(() => this.end('its process ended'), exitMs).unref() })
+  }
+
+  onEnd(listener: (reason: string) => void): void {
+    if (this.ended !== undefined) listener(this.ended)
+    else this.listeners.add(listener)
+  }
+
+  end(reason: string): void {
+    if (this.ended !== undefined) return
+    this.ended = reason
+    for (const listener of this.listeners) listener(reason)
+  }
+
+  async isRunning(): Promise<boolean> { return (await this.ask('status', {})).running }
+  async openLogin(): Promise<void> { await this.ask('openLogin', {}) }
+  async resume(): Promise<void> { await this.ask('resume', {}) }
+  async prepareCut(plan: CutPlan): Promise<void> { await this.ask('prepareCut', plan) }
+  async witnesses(): Promise<DeviceWitness[]> { return this.ask('witnesses', {}) }
+  async stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }> { return this.ask('stop', {}) }
+
+  async save(): Promise<{ resumedAt: number | undefined }> {
+    const { resumedAt } = await this.ask('save', {}, limits.saveMs)
+    await this.learnLayers()
+    return { resumedAt }
+  }
+
+  async saveAtFullSpeed(): Promise<void> { /* its writing stands in nobody's way */ }
+  async finishSave(): Promise<{ bytes: number }> { return this.ask('finishSave', {}, limits.saveMs) }
+  async letRun(): Promise<void> { await this.resume() }
+
+  async abandonCut(): Promise<void> {
+    if (this.ended !== undefined) return
+    await this.ask('abandonCut', {}, limits.saveMs)
+    await this.learnLayers()
+  }
+
+  async kill(): Promise<void> {
+    await killProcess(this.process, this.clock)
+    this.end('it was stopped')
+    this.rpc.close()
+  }
+
+  release(): void {
+    this.released = true
+    this.rpc.close()
+  }
+
+  /** Which layer is written to is what the VM says: our record may be one cut behind. */
+  async learnLayers(): Promise<void> {
+    const { layers } = await this.ask('status', {})
+    this.instance.layers = layers
+    this.instance.topNode = layers.at(-1)!
+  }
+
+  private async ask<K extends keyof MonitorAsks>(method: K, detail: MonitorAsks[K][0], timeoutMs: number = limits.qmpMs): Promise<MonitorAsks[K][1]> {
+    try {
+      return await this.rpc.request(method, detail, timeoutMs)
+    } catch (cause) {
+      throw new Failure('failed', `${this.instance.spec.clientId}: ${this.ended ?? method}`, { cause })
+    }
+  }
+}

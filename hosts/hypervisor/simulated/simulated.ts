@@ -1,0 +1,82 @@
+// The simulated hypervisor: each VM is a small process with a guest in its memory, on the same switch, cut by the same agent
+// and judged by the same check as a VM of QEMU. For laptops without a hypervisor, for tests, and for trying clients.
+import { rm } from 'node:fs/promises'
+import { Failure } from '../../../base/errors.js'
+import { connectRpc, type RpcClient } from '../../../base/rpc.js'
+import { until, type Clock } from '../../../base/time.js'
+import type { Hypervisor, LayerOn, Vm, VmInstance } from '../hypervisor.js'
+import { isAlive, killProcess, startDetached, startTime, type ProcessRef } from '../process.js'
+import { makeLayerFile } from './layer-file.js'
+import type { SimulatedConfig } from './monitor.js'
+import { SimulatedVm } from './simulated-vm.js'
+
+const monitorMs = 15_000
+/** The program beside this file; where the source is run as it is, through tsx. */
+const program = import.meta.filename.endsWith('.ts')
+  ? ['--import', 'tsx', `${import.meta.dirname}/main.ts`]
+  : ['--enable-source-maps', `${import.meta.dirname}/main.js`]
+
+export class Simulated implements Hypervisor {
+  readonly accelerator = 'simulated'
+  readonly version = 'simulated 1'
+  readonly machine = 'simulated-1'
+  private readonly clock: Clock
+
+  constructor(clock: Clock) {
+    this.clock = clock
+  }
+
+  async makeLayer(path: string, on: LayerOn): Promise<void> {
+    await makeLayerFile(path, on)
+  }
+
+  boot(instance: VmInstance): Promise<Vm> { return this.start(instance) }
+  load(instance: VmInstance, memoryFile: string): Promise<Vm> { return this.start(instance, memoryFile) }
+
+  async adopt(instance: VmInstance): Promise<Vm | undefined> {
+    const { pid, started } = instance
+    if (pid === undefined || started === undefined || !(await isAlive({ pid, started }))) return undefined
+    const vm = new SimulatedVm(instance, { pid, started }, await this.monitor(instance, { pid, started }), this.clock)
+    await vm.learnLayers()
+    return vm
+  }
+
+  private async start(instance: VmInstance, incoming?: string): Promise<Vm> {
+    const { spec, monitor, nicSockets, layers } = instance
+    for (const path of [monitor, ...nicSockets]) await rm(path, { force: true })
+    const config: SimulatedConfig = { spec, monitor, nicSockets, console: instance.console, layers, ...(incoming !== undefined ? { incoming } : {}) }
+    let vm: SimulatedVm | undefined
+    let exit: string | undefined
+    const name = `${spec.clientId}.${spec.vm}`
+    const ref = await startDetached('simulated', process.execPath, [...program, '-name', name, JSON.stringify(config)], instance.console, (reason) => {
+      exit = reason
+      vm?.end(reason)
+    })
+    instance.pid = ref.pid
+    instance.started = ref.started
+    try {
+      vm = new SimulatedVm(instance, ref, await this.monitor(instance, ref), this.clock)
+      await vm.learnLayers()
+      return vm
+    } catch (cause) {
+      await killProcess(ref, this.clock)
+      const what = incoming === undefined ? 'did not start' : `cannot load ${incoming}`
+      throw new Failure(incoming === undefined ? 'failed' : 'damaged', `the simulated ${spec.clientId} ${what} (${exit ?? 'no answer'})`, { cause })
+    }
+  }
+
+  private async monitor({ monitor }: VmInstance, ref: ProcessRef): Promise<RpcClient> {
+    let last: unknown
+    const rpc = await until(this.clock, monitorMs, 10, async () => {
+      try {
+        return await connectRpc(monitor, 'the simulated VM')
+      } catch (error) {
+        last = error
+        if ((await startTime(ref.pid)) !== ref.started) throw error
+        return undefined
+      }
+    })
+    if (!rpc) throw new Failure('timed-out', 'its monitor does not answer', { cause: last })
+    return rpc
+  }
+}

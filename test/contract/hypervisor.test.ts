@@ -1,0 +1,197 @@
+// What hosts/hypervisor/hypervisor.ts promises, asked of every driver that there is.
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Failure } from '../../base/errors.js'
+import { realClock as clock, until } from '../../base/time.js'
+import { parseReport } from '../../cli/bank/report.js'
+import type { CutPlan, Vm, VmInstance } from '../../hosts/hypervisor/hypervisor.js'
+import type { VmSpec } from '../../slices/vm-spec.js'
+import { hypervisorOf, Rig, type HypervisorKind, type Login } from '../integration/rig.js'
+
+const slice = '5f0c0d5e-0000-4000-8000-00000000c000'
+const run = '0000000100000000'
+
+const specOf = (key: string, loginPort: number): VmSpec => ({
+  vm: 'subject', slice, clientId: 'subject', memoryMiB: 128, cpus: 1, diskMiB: 64, image: 'violin-linux', loginPort,
+  nics: [{ port: 1, name: 'if0', lan: 'lan0', mac: '52:54:00:00:c0:01', ip: '10.9.2.1', prefixLength: 24 }],
+  logins: [{ urn: 'tester', name: 'tester', keys: [key] }], neighbours: [{ name: 'subject', ip: '10.9.2.1' }],
+  execute: [{ shell: 'sh', command: 'bank start' }],
+})
+
+/** Is anything alive whose command line names this path? */
+const isUsed = (pid: number | undefined): boolean => {
+  try {
+    return pid !== undefined && !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return false
+  }
+}
+
+for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [HypervisorKind, number][]) {
+  describe(`a hypervisor: ${kind}`, function () {
+    this.timeout(120_000)
+    const rig = new Rig(kind)
+    let vm: Vm
+    let spec: VmSpec
+    let cuts = 0
+
+    before(async () => {
+      await rig.open()
+      spec = specOf(rig.keys.public, firstPort)
+      vm = await rig.boot(spec, run)
+      await vm.openLogin()
+    })
+    after(() => rig.close())
+
+    function planOf(more: Partial<CutPlan> = {}): CutPlan {
+      const n = ++cuts
+      return { overlay: rig.layers.path(`cut-${n}.qcow2`), memoryFile: join(rig.folder, `cut-${n}.memory`), background: true, stayStopped: false, ...more }
+    }
+
+    async function disk(login: Login): Promise<{ done: number; ok: boolean }> {
+      return parseReport('subject', await login.run('bank report')).disk
+    }
+
+    /** A cut as hosts/cut-vm.ts makes it, without the switch. */
+    async function cut(plan: CutPlan): Promise<{ bytes: number; frozen: string[] }> {
+      await vm.prepareCut(plan)
+      const frozen = [...vm.instance.layers]
+      await vm.stop()
+      const { resumedAt } = await vm.save()
+      assert.equal(resumedAt === undefined, plan.stayStopped)
+      assert.equal(await vm.isRunning(), !plan.stayStopped)
+      await vm.saveAtFullSpeed()
+      return { ...await vm.finishSave(), frozen }
+    }
+
+    async function loaded(plan: CutPlan, frozen: string[]): Promise<{ again: Vm; instance: VmInstance; spec: VmSpec }> {
+      const other = specOf(rig.keys.public, firstPort + 1)
+      const top = await rig.layers.create(`${plan.overlay.split('/').at(-1)!}.restored`, { base: frozen.at(-1)! })
+      const instance = rig.instance(other, '0000000200000000', [...frozen, top])
+      return { again: rig.keep(await rig.hypervisor.load(instance, plan.memoryFile)), instance, spec: other }
+    }
+
+    it('boots a VM that runs, has a process, and lets its user in', async () => {
+      assert.ok(await vm.isRunning())
+      assert.ok(isUsed(vm.instance.pid))
+      const login = await rig.login(spec)
+      assert.equal((await login.run('hostname')).trim(), 'subject')
+      assert.ok(await until(clock, 20_000, 100, async () => ((await disk(login)).done > 2 ? true : undefined)), 'its bank writes to its disk')
+      login.close()
+    })
+
+    it('stops it and lets it run, as often as it is asked, and says what its devices have counted', async () => {
+      for (let i = 0; i < 3; i++) {
+        const { stoppedAt, witnesses } = await vm.stop()
+        assert.ok(Math.abs(stoppedAt - clock.now()) < 60_000, 'stamps are of the wall clock')
+        assert.deepEqual(witnesses.map((w) => w.port), [1])
+        assert.equal(await vm.isRunning(), false)
+        await vm.letRun()
+        await vm.letRun()
+        assert.ok(await vm.isRunning())
+      }
+    })
+
+    for (const background of [true, false]) {
+      it(`cuts it ${background ? 'while it runs on' : 'with the VM standing'}; what is loaded is what it was then`, async () => {
+        const login = await rig.login(spec)
+        const before = await disk(login)
+        const plan = planOf({ background })
+        const layers = vm.instance.layers.length
+        const { bytes, frozen } = await cut(plan)
+        assert.deepEqual([vm.instance.layers.length, vm.instance.layers.at(-1)], [layers + 1, plan.overlay])
+        assert.ok(bytes > 0)
+        assert.equal(statSync(plan.memoryFile).size, bytes)
+        const sealed = frozen.map((path) => readFileSync(path))
+        assert.ok(await until(clock, 20_000, 50, async () => ((await disk(login)).done > before.done + 4 ? true : undefined)), 'it goes on')
+
+        const { again, spec: other } = await loaded(plan, frozen)
+        assert.equal(await again.isRunning(), false)
+        await again.openLogin()
+        await again.resume()
+        assert.ok(await again.isRunning())
+        const second = await rig.login(other)
+        const restored = await disk(second)
+        assert.ok(restored.ok, 'its disk is in step with its memory')
+        assert.ok(restored.done >= before.done)
+        second.close()
+        login.close()
+        await again.kill()
+        assert.deepEqual(frozen.map((path, i) => readFileSync(path).equals(sealed[i]!)), frozen.map(() => true), 'frozen layers never change')
+      })
+    }
+
+    it('leaves it standing for a suspension, until it is let run', async () => {
+      await cut(planOf({ background: false, stayStopped: true }))
+      await vm.letRun()
+      assert.ok(await vm.isRunning())
+    })
+
+    it('gives up a cut at every point: the VM runs, no file is left, and the next cut works', async () => {
+      const steps = [async () => undefined, () => vm.stop(), () => vm.save()]
+      for (let done = 1; done <= steps.length; done++) {
+        const plan = planOf()
+        await vm.prepareCut(plan)
+        for (const step of steps.slice(0, done)) await step()
+        await vm.abandonCut()
+        await vm.abandonCut()
+        assert.ok(await vm.isRunning(), `after ${done} steps`)
+        assert.ok(!existsSync(plan.memoryFile), `after ${done} steps`)
+        assert.equal(existsSync(plan.overlay), vm.instance.layers.includes(plan.overlay), 'an overlay stays only where the VM writes to it')
+      }
+      await cut(planOf())
+    })
+
+    it('prepares nothing where its files cannot be made, and the VM runs on', async () => {
+      const plan = planOf({ memoryFile: join(rig.folder, 'no', 'such', 'folder', 'memory') })
+      await assert.rejects(vm.prepareCut(plan))
+      assert.ok(!existsSync(plan.overlay))
+      assert.ok(await vm.isRunning())
+      await cut(planOf())
+    })
+
+    it('loads nothing from a damaged memory file, and leaves no process behind', async () => {
+      const plan = planOf()
+      const { frozen } = await cut(plan)
+      writeFileSync(plan.memoryFile, 'this is no memory of anybody')
+      const instance = rig.instance(specOf(rig.keys.public, firstPort + 1), '0000000300000000', [...frozen, await rig.layers.create('damaged.qcow2', { base: frozen.at(-1)! })])
+      await assert.rejects(rig.hypervisor.load(instance, plan.memoryFile), Failure)
+      assert.ok(!isUsed(instance.pid))
+    })
+
+    it('finds a VM again that an earlier agent has let go, with the layers that it really has', async () => {
+      const behind = structuredClone(vm.instance)
+      await cut(planOf())
+      const now = [...vm.instance.layers]
+      vm.release()
+      const adopted = await hypervisorOf(kind).adopt(behind)
+      assert.ok(adopted)
+      vm = rig.keep(adopted)
+      assert.deepEqual(vm.instance.layers, now)
+      assert.ok(await vm.isRunning())
+      await cut(planOf())
+    })
+
+    it('tells of its death, and finds nothing of it afterwards', async () => {
+      const { again } = await (async () => {
+        const plan = planOf()
+        const { frozen } = await cut(plan)
+        return loaded(plan, frozen)
+      })()
+      const told = new Promise<string>((resolve) => again.onEnd(resolve))
+      process.kill(again.instance.pid!, 'SIGKILL')
+      assert.match(await told, /process was ended by SIGKILL/)
+      assert.match(again.ended!, /SIGKILL/)
+      assert.equal(await rig.hypervisor.adopt(again.instance), undefined)
+      await again.abandonCut()
+      await again.kill()
+    })
+
+    it('kills it', async () => {
+      await vm.kill()
+      assert.ok(!isUsed(vm.instance.pid))
+      await assert.rejects(vm.isRunning())
+    })
+  })
+}
