@@ -16,9 +16,9 @@ import { emptyReport } from '../demo/report.js'
 import { demoRequest } from '../demo/request.js'
 import { SliceClient } from '../demo/slice-client.js'
 import type { Surroundings } from '../surroundings.js'
-import { snapshotModes } from './up.js'
+import { hypervisorOption, snapshotModes } from './up.js'
 
-interface DemoFlags { nodes: number; snapshotMode?: SnapshotMode; json?: boolean; keep?: boolean }
+interface DemoFlags { nodes: number; snapshotMode?: SnapshotMode; hypervisor: string; json?: boolean; keep?: boolean }
 
 const upMs = 90_000
 const downMs = 90_000
@@ -29,6 +29,7 @@ export function demoCommand(at: Surroundings): Command {
     .description('run an experiment on real VMs: snapshot it live, kill a VM, roll back, suspend, resume, and check that nothing was lost')
     .option('--nodes <n>', 'how many VMs', parseNodes, 3)
     .addOption(new Option('--snapshot-mode <mode>', 'drop and uncoordinated show what a simpler snapshot loses').choices(snapshotModes))
+    .addOption(hypervisorOption())
     .option('--json', 'text on stderr, and one JSON object with the findings on stdout')
     .option('--keep', 'leave the slice and the aggregate running and say how to reach them')
     .action(async (flags: DemoFlags) => {
@@ -106,10 +107,10 @@ async function prepare(at: Surroundings, state: string, url: string, flags: Demo
 }
 
 function startUp(at: Surroundings, state: string, flags: DemoFlags): ChildProcess {
-  const mode = flags.snapshotMode ? ['--snapshot-mode', flags.snapshotMode] : []
+  const words = ['--hypervisor', flags.hypervisor, ...flags.snapshotMode ? ['--snapshot-mode', flags.snapshotMode] : []]
   const said = flags.keep ? openSync(join(state, 'up.log'), 'a', 0o600) : undefined // one that stays must not need our terminal
   try {
-    return spawn(process.execPath, [join(at.program, 'cli/main.js'), 'up', '--state', state, '--listen', '127.0.0.1:0', ...mode], {
+    return spawn(process.execPath, [join(at.program, 'cli/main.js'), 'up', '--state', state, '--listen', '127.0.0.1:0', ...words], {
       env: at.env, stdio: ['ignore', 'pipe', said ?? 'inherit'], detached: true, // Ctrl-C comes to us; we stop it in order
     })
   } finally {

@@ -16,6 +16,7 @@ interface UpFlags {
   snapshotMode?: SnapshotMode
   redis?: string
   authority: string
+  hypervisor: 'qemu' | 'simulated'
   accelerator: 'auto' | 'kvm' | 'tcg'
 }
 
@@ -29,6 +30,7 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--snapshot-mode <mode>', 'how snapshots are taken (default: live where this machine can, else stop)').choices(snapshotModes))
     .option('--redis <url>', 'a Redis of your own (7 or later, or Valkey) in place of a private one')
     .option('--authority <name>', 'our part of the name space', 'violin.localhost')
+    .addOption(hypervisorOption())
     .addOption(new Option('--accelerator <name>', 'how VMs run; auto boots a guest on KVM to see whether it works')
       .choices(['auto', 'kvm', 'tcg']).default('auto'))
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
@@ -39,7 +41,7 @@ export function upCommand(at: Surroundings): Command {
         process.once('SIGTERM', () => resolve())
       })
       const aggregate = await startAggregate({
-        ...flags, trust: flags.trust ?? [], snapshotMode: flags.snapshotMode ?? bestMode(say),
+        ...flags, trust: flags.trust ?? [], snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
         ...(flags.redis ? { redisUrl: flags.redis } : {}), program: at.program, imageFolder: at.imageFolder, software: at.software, env: at.env,
       }, realClock, say)
       process.stdout.write(`ready ${aggregate.url}\n`)
@@ -49,6 +51,10 @@ export function upCommand(at: Surroundings): Command {
       say('stopped: no process, socket or VM is left')
     })
 }
+
+export const hypervisorOption = (): Option =>
+  new Option('--hypervisor <name>', 'real VMs, or simulated ones that need no QEMU: small processes on the same switch')
+    .choices(['qemu', 'simulated']).default('qemu')
 
 /** Live snapshots need userfaultfd: root, or vm.unprivileged_userfaultfd=1. */
 export function bestMode(say: (line: string) => void): SnapshotMode {

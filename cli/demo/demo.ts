@@ -2,10 +2,11 @@
 // rolled back, suspended and resumed, and its own bookkeeping says each time whether anything was lost.
 import { Failure } from '../../base/errors.js'
 import { until, type Clock } from '../../base/time.js'
+import { violinNs } from '../../rspec/names.js'
 import { checkBank } from '../bank/check.js'
 import { quiesce } from '../bank/quiesce.js'
 import { openBank, type Bank } from '../bank/reader.js'
-import { qemuPids } from './processes.js'
+import { vmPids } from './processes.js'
 import { addSums, emptyReport, snapshotLine, snapshotReport, type DemoReport, type RestoreFigures } from './report.js'
 import { loginsOf, text, type NodeLogin, type SliceClient } from './slice-client.js'
 
@@ -22,7 +23,9 @@ const readyMs = 240_000
 const operationMs = 90_000
 const bankMs = 60_000
 /** The bank's life between two looks at it. */
-const livesMs = 3_000
+const livesMs = 2_000
+/** What the slice is told to do by itself when a VM dies. */
+const guarded = `<rspec_checkpoint xmlns="${violinNs}" interval="PT10S" on_failure="rollback"/>`
 
 export class Demo {
   readonly report: DemoReport
@@ -54,14 +57,18 @@ export class Demo {
 
     await slice.action('violin_suspend')
     await slice.waitFor('violin_suspended', operationMs)
-    const left = qemuPids(this.vms()).size
-    if (left > 0) this.fail(`${left} QEMU processes are left after the suspension`)
-    this.say('suspended: no QEMU process is left')
+    const left = vmPids(this.vms()).size
+    if (left > 0) this.fail(`${left} processes of VMs are left after the suspension`)
+    this.say('suspended: no process of a VM is left')
     const resumed = await this.restore('violin_resume')
     this.report.resume = resumed
     this.say(`resumed: running again after ${resumed.runningMs} ms, first frames after ${resumed.firstFrameMs} ms`)
     await this.at.clock.sleep(livesMs)
     await this.check('after the resumption')
+
+    await this.recoverByItself()
+    await this.at.clock.sleep(livesMs)
+    await this.check('after the recovery')
 
     await this.noteSnapshots()
     return this.finish()
@@ -71,7 +78,7 @@ export class Demo {
   async cleanUp(): Promise<void> {
     this.hangUp()
     await this.at.slice.delete()
-    const gone = await until(this.at.clock, operationMs, 200, () => (qemuPids(this.vms()).size === 0 ? true : undefined))
+    const gone = await until(this.at.clock, operationMs, 200, () => (vmPids(this.vms()).size === 0 ? true : undefined))
     if (!gone) throw new Failure('timed-out', 'VMs are left after Delete')
     this.say('deleted')
   }
@@ -125,15 +132,36 @@ export class Demo {
     await slice.waitFor('geni_ready', operationMs)
   }
 
+  private kill(victim: string): number {
+    const pid = vmPids([victim]).get(victim)
+    if (pid === undefined) throw new Failure('failed', `${victim} has no process`)
+    process.kill(pid, 'SIGKILL')
+    return pid
+  }
+
+  /** With a policy that says so, nobody calls anything. */
+  private async recoverByItself(): Promise<void> {
+    const { slice, clock } = this.at
+    await slice.action('violin_set_policy', { violin_policy: guarded })
+    await slice.waitFor('geni_ready', operationMs)
+    const pid = this.kill(this.vms()[1]!)
+    const begun = clock.monotonic()
+    const back = await until(clock, operationMs, 50, async () => {
+      const slivers = await slice.status()
+      return slivers.every((s) => s.operational === 'geni_ready' && s.resourceStatus.includes('recovered by itself')) ? slivers[0] : undefined
+    })
+    if (!back) { this.fail('a VM was killed under on_failure="rollback", and the slice has not recovered by itself'); return; }
+    this.report.recovery = { runningMs: Math.round(clock.monotonic() - begun) }
+    this.say(`killed ${this.logins[1]!.clientId} (kill -9 ${pid}) under on_failure="rollback", and called nothing: ${back.resourceStatus}`)
+  }
+
   private async killOne(): Promise<void> {
     const victim = this.vms()[0]!
-    const pid = qemuPids([victim]).get(victim)
-    if (pid === undefined) throw new Failure('failed', `${victim} has no QEMU process`)
-    process.kill(pid, 'SIGKILL')
+    const pid = this.kill(victim)
     const status = await until(this.at.clock, 30_000, 100, async () =>
       (await this.at.slice.status()).find((s) => s.urn.endsWith(victim) && s.operational === 'geni_failed'))
     if (!status) this.fail(`${victim} was killed, and Status does not say so`)
-    else this.say(`killed the QEMU of ${this.logins[0]!.clientId} (kill -9 ${pid}): Status says ${status.operational}, ${status.error}`)
+    else this.say(`killed the VM ${this.logins[0]!.clientId} (kill -9 ${pid}): Status says ${status.operational}, ${status.error}`)
   }
 
   /** An action that restores, and its figures from the sliver states' text. */

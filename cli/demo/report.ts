@@ -26,6 +26,8 @@ export interface DemoReport {
   snapshots: SnapshotReport[]
   rollback: RestoreFigures
   resume: RestoreFigures
+  /** From a death until the policy had the slice running again. */
+  recovery: { runningMs: number }
   check: CheckSums
   seconds: number
 }
@@ -44,7 +46,7 @@ export function snapshotReport(snapshot: Struct): SnapshotReport {
 
 export const emptyReport = (mode: string): DemoReport => ({
   ok: false, reasons: [], mode, snapshots: [], rollback: { runningMs: 0, firstFrameMs: 0 }, resume: { runningMs: 0, firstFrameMs: 0 },
-  check: noSums, seconds: 0,
+  recovery: { runningMs: 0 }, check: noSums, seconds: 0,
 })
 
 export const noSums: CheckSums = { coinsExpected: 0, coinsFound: 0, lost: 0, duplicated: 0, orphans: 0, tcpBroken: 0, diskMismatch: 0 }

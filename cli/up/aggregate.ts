@@ -23,6 +23,7 @@ export interface UpOptions {
   snapshotMode: SnapshotMode
   redisUrl?: string
   authority: string
+  hypervisor: 'qemu' | 'simulated'
   accelerator: 'auto' | 'kvm' | 'tcg'
   /** Folder of the built program: the main.js of every process is below it. */
   program: string
@@ -34,9 +35,12 @@ export interface UpOptions {
 export interface Aggregate { url: string; layout: Layout; federation: Federation; pids(): Record<string, number>; stop(): Promise<void> }
 
 const killAllMs = 60_000
-/** Programs, their packages, and whether only a Redis of our own needs them. */
-const needed: [string, string, boolean][] = [
-  ['qemu-system-x86_64', 'qemu-system-x86', false], ['qemu-img', 'qemu-utils', false], ['setpriv', 'util-linux', false], ['redis-server', 'redis-server', true],
+/** Programs and their packages, and what needs them. */
+const needed: { program: string; from: string; by: (options: UpOptions) => boolean }[] = [
+  { program: 'qemu-system-x86_64', from: 'qemu-system-x86', by: ({ hypervisor }) => hypervisor === 'qemu' },
+  { program: 'qemu-img', from: 'qemu-utils', by: ({ hypervisor }) => hypervisor === 'qemu' },
+  { program: 'setpriv', from: 'util-linux', by: () => true },
+  { program: 'redis-server', from: 'redis-server', by: ({ redisUrl }) => !redisUrl },
 ]
 
 /** Starts everything. On failure everything that was started has been stopped again. */
@@ -62,7 +66,8 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     await startSwitch(layout, options, clock, say, children)
     await add(nodeChild('agent', 'hosts/main.js', {
       host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
-      switchSocket: layout.switchSocket, imageFolder: options.imageFolder, qemu: 'qemu-system-x86_64', accelerator: options.accelerator,
+      switchSocket: layout.switchSocket, imageFolder: options.imageFolder, hypervisor: options.hypervisor,
+      qemu: 'qemu-system-x86_64', accelerator: options.accelerator,
     }, layout, options, clock, say))
     await add(nodeChild('worker', 'jobs/main.js', {
       redis, hosts: [{ name: 'local', socket: layout.agentSocket }], store: layout.store, keyFile: federation.am.key,
@@ -85,11 +90,11 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
 }
 
 async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void> {
-  if (!existsSync(join(options.imageFolder, 'image.json'))) {
+  if (options.hypervisor === 'qemu' && !existsSync(join(options.imageFolder, 'image.json'))) {
     throw new Refusal('not-found', `there is no guest image in ${options.imageFolder}: run ./violin image`)
   }
-  for (const [program, name] of needed.filter(([, , own]) => !own || !options.redisUrl)) {
-    if (!isInstalled(program, options.env)) throw new Refusal('not-found', `${program} is not installed: apt-get install ${name}`)
+  for (const { program, from } of needed.filter(({ by }) => by(options))) {
+    if (!isInstalled(program, options.env)) throw new Refusal('not-found', `${program} is not installed: apt-get install ${from}`)
   }
   const { bavail, bsize } = statfsSync(layout.state)
   if (bavail * bsize < limits.freeFloorBytes) {
