@@ -66,7 +66,7 @@ export class CutHost {
       if (instance.run !== order.run) throw new Failure('failed', `${name} lives in run ${instance.run}, not in ${order.run}`)
     }
     await makeFolder(this.folder)
-    await Promise.all(order.vms.map((name) => this.at.registry.vm(name).prepareCut({
+    await allOrFirstError(order.vms.map((name) => this.at.registry.vm(name).prepareCut({
       overlay: this.at.layers.path(`${name}.${order.op}.qcow2`),
       memoryFile: join(this.folder, `${name}.memory.part`),
       background: order.kind === 'live' && order.mode !== 'stop',

@@ -1,6 +1,7 @@
 // The cut of one VM: the sequence whose order is the protocol (docs/cut-protocol.md, phase 2). Anything that goes wrong
 // in here leaves the window open, which makes the whole cut void; the caller sees to that.
 import { Failure } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { CutOrder, CutVm } from '../snapshots/messages.js'
 import type { Clock } from '../base/time.js'
@@ -27,12 +28,16 @@ export async function cutVm({ vm, order, switchLink, clock }: CutVmParts): Promi
     }
   }
   stamp()
+  faultPoint('agent.cut.gated')
   const { stoppedAt, witnesses } = await vm.stop()
   stamp()
+  faultPoint('agent.cut.stopped')
   const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
   stamp()
+  faultPoint('agent.cut.flipped')
   const { resumedAt } = await vm.save()
   stamp()
+  faultPoint('agent.cut.resumed')
   if (order.kind === 'live') await switchLink.ask('thaw', ref)
   stamp()
   const [gate, stop, flip, save, thaw] = stamps.slice(1).map((at, i) => at - stamps[i]!) as [number, number, number, number, number]

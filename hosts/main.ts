@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { join } from 'node:path'
+import { armFaults } from '../base/fault-points.js'
 import { goFirst } from '../base/priority.js'
 import { makeFolder } from '../base/durable.js'
 import { makeLog } from '../base/log.js'
@@ -36,11 +37,14 @@ export interface AgentConfig {
   qemu: string
   accelerator: Accelerator | 'auto'
   logLevel?: string
+  /** Orders for fault points: tests only. */
+  faults?: string
 }
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AgentConfig
 const log = makeLog('agent', config.logLevel)
 goFirst()
+armFaults(config.faults)
 for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
 
 const simulated = config.hypervisor === 'simulated'
@@ -63,6 +67,7 @@ const registry: VmRegistry = new VmRegistry({
   images: new Map([[image.name, image]]), clock, log,
   onChange: (report) => served.by?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
+  cutIsOver: (slice) => participants.settled(slice),
 })
 const parts = { host: config.host, store: config.store, registry, layers, switchLink, hypervisor, clock, log }
 const participants: Participants = new Participants(join(config.folder, 'cuts'), marks, parts)

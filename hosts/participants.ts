@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal, unreachable } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
 import type { SwitchTells } from '../overlay/control.js'
 import type { CutAskName, HostCutAsk, HostReport, Outcome } from '../snapshots/messages.js'
@@ -59,7 +60,10 @@ export class Participants {
     let cut = this.open.get(ask.op)
     if (!cut) {
       const recorded = await this.recorded(ask.op)
-      if (!recorded && ask.ask === 'prepare') await this.admit(ask, marks.k)
+      if (!recorded && ask.ask === 'prepare') {
+        await this.parts.registry.calibrated(ask.slice)
+        await this.admit(ask, marks.k)
+      }
       cut = this.begin(ask.op, ask.slice, recorded ?? newParticipant())
     }
     const answer = new Promise<HostReport>((resolve, reject) => {
@@ -91,6 +95,13 @@ export class Participants {
     return [...this.open.values()].some((cut) => !isOver(cut.running.state) && cut.running.state.phase !== 'sealed')
   }
 
+  /** Settles once no cut of this slice is under way, but for those that are sealed: nothing stops their VMs any more. */
+  async settled(slice: string): Promise<void> {
+    for (const cut of this.open.values()) {
+      if (cut.slice === slice && !['sealed', 'ending'].includes(cut.running.state.phase)) await cut.running.over.catch(() => undefined)
+    }
+  }
+
   /** Is this VM stopped for a suspension that is sealed and waits for its outcome? */
   holds(vm: string): boolean {
     return [...this.open.values()].some(({ running: { state } }) =>
@@ -116,7 +127,10 @@ export class Participants {
       running: runMachine<ParticipantState, ParticipantEvent, ParticipantEffect>({
         step: stepParticipant,
         isOver,
-        journal: (next) => writeDurably(this.path(op), JSON.stringify(next)),
+        journal: async (next) => {
+          await writeDurably(this.path(op), JSON.stringify(next))
+          faultPoint(`agent.${next.phase}`)
+        },
         perform: (effect, emit) => this.perform(cut, effect, emit),
         onStep: (before, after) => {
           if (before.phase === after.phase) return

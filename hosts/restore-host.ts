@@ -4,6 +4,7 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import { until } from '../base/time.js'
 import { noRun } from '../overlay/run.js'
@@ -78,6 +79,7 @@ export class RestoreHost {
     try {
       const ends = await Promise.allSettled([this.verify(order), this.load(journal, vms)])
       for (const end of ends) if (end.status === 'rejected') throw end.reason
+      faultPoint('agent.restore.loaded')
       const replayed = await this.connect(order, vms)
       this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic() })
       return { replayed }
@@ -97,8 +99,11 @@ export class RestoreHost {
     if (old.current !== noRun && old.current !== order.run) {
       await this.at.switchLink.ask('closeRun', { slice: order.slice, run: old.current })
     }
+    faultPoint('agent.restore.old-ended')
     await this.at.marks.raise(order.slice, { current: order.run })
+    await this.connectAgain(order, restore.vms)
     await Promise.all(restore.vms.map((vm) => vm.resume()))
+    faultPoint('agent.restore.running')
     const runningAt = this.at.clock.now()
     await Promise.all(restore.vms.map((vm) => this.openLogin(vm)))
     for (const vm of restore.vms) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
@@ -175,6 +180,15 @@ export class RestoreHost {
     for (const vm of vms) await this.at.registry.connect(vm.instance, counting)
     const { frames } = await this.at.switchLink.ask('replay', { slice, run, file: this.part(order, order.channels) })
     return frames
+  }
+
+  /** A switch that was restarted since READY knows nothing of the new run: ports and recorded frames again. */
+  private async connectAgain(order: RestoreOrder, vms: Vm[]): Promise<void> {
+    const known = await this.at.switchLink.ask('stats', { slice: order.slice, run: order.run }).then(() => true, (error: unknown) => {
+      if (error instanceof Refusal && error.code === 'not-found') return false
+      throw error
+    })
+    if (!known) await this.connect(order, vms)
   }
 
   private async endOld(vm: string): Promise<void> {

@@ -41,9 +41,13 @@ export interface RegistryParts {
   clock: Clock
   log: Log
   onChange(report: VmReport): void
+  /** Settles once no cut of this slice is under way that could still stop its VMs. */
+  cutIsOver(slice: string): Promise<void>
   /** Is it stopped for a suspension that is sealed and not decided? The one exception to "never left paused". */
   mayStand(vm: string): boolean
 }
+
+const calibrations = (slice: string): string => `calibrations of ${slice}`
 
 export class VmRegistry {
   private readonly records = new Map<string, VmRecord>()
@@ -126,8 +130,21 @@ export class VmRegistry {
         await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
         const seq = marks.switchBoots * 2 ** 32
         await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
-        if (this.records.get(spec.vm)?.condition === 'ready' && !this.at.mayStand(spec.vm)) await calibrate(vm, this.at.switchLink, this.at.clock)
       }
+      await this.turns.run(calibrations(slice), () => this.calibrateSlice(slice))
+    }
+  }
+
+  /** Settles once no VM of the slice is being calibrated: that stops it, and so may not happen in a cut. */
+  async calibrated(slice: string): Promise<void> {
+    await this.turns.run(calibrations(slice), () => Promise.resolve())
+  }
+
+  private async calibrateSlice(slice: string): Promise<void> {
+    await this.at.cutIsOver(slice)
+    for (const vm of this.runningOf(slice)) {
+      const name = vm.instance.spec.vm
+      if (this.records.get(name)?.condition === 'ready' && !this.at.mayStand(name)) await calibrate(vm, this.at.switchLink, this.at.clock)
     }
   }
 

@@ -2,6 +2,7 @@
 // the records agree with what the hosts say.
 import { readFileSync } from 'node:fs'
 import { explain } from '../base/errors.js'
+import { armFaults } from '../base/fault-points.js'
 import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
 import { realClock as clock } from '../base/time.js'
@@ -30,10 +31,13 @@ export interface WorkerConfig {
   /** How long snapshots wait for their owner after the end of a lease; 7 days when it is not said. */
   graceDays?: number
   logLevel?: string
+  /** Orders for fault points: tests only. */
+  faults?: string
 }
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as WorkerConfig
 const log = makeLog('worker', config.logLevel)
+armFaults(config.faults)
 const watchMs = 1_000
 const hostsMs = 5_000
 const dayMs = 24 * 3600_000

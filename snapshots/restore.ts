@@ -2,6 +2,7 @@
 // write-once outcome says GO to all hosts or to none; only then does the old run end.
 import type { KeyObject } from 'node:crypto'
 import { explain, Failure, Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import type { Random } from '../base/random.js'
@@ -39,8 +40,10 @@ export async function restoreSnapshot(request: RestoreRequest, at: RestoreParts)
     await abandon(at, inventory, header, outcomePath, explain(error))
     throw new Failure('aborted', `the snapshot ${request.snapshot} could not be restored, the slice is as it was`, { cause: error })
   }
+  faultPoint('worker.restore.ready')
   const outcome = await writeOutcome(outcomePath, { format: 1, outcome: 'commit', why: '' })
   if (outcome.outcome !== 'commit') throw new Failure('aborted', `the restore was given up: ${outcome.why}`)
+  faultPoint('worker.restore.decided')
   const went: WentReport[] = await Promise.all(inventory.hosts.map((share) => at.hosts.ask(share.host, 'restoreGo', header, limits.restoreMs)))
   const frames = went.map((w) => w.firstFrameMs)
   const runningMs = Math.max(...went.map((w) => w.runningAt)) - begun

@@ -2,6 +2,7 @@
 // is no error: the VMs run on and the reason is told.
 import type { KeyObject } from 'node:crypto'
 import { explain, Failure, unreachable } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import { rfc3339, type Clock } from '../base/time.js'
@@ -89,7 +90,10 @@ class Cut {
     const machine = runMachine<CoordinatorState, CoordinatorEvent, CoordinatorEffect>({
       step: stepCoordinator,
       isOver,
-      journal: (state) => at.journal.save(request.op, { ...state, reports: undefined }),
+      journal: async (state) => {
+        await at.journal.save(request.op, { ...state, reports: undefined })
+        faultPoint(`worker.${state.phase}`)
+      },
       perform: (effect, emit) => this.perform(effect, emit, () => machine.state),
       onStep: (from, to) => {
         if (from.phase === to.phase) return
@@ -163,7 +167,9 @@ class Cut {
         why = objection
       } else digest = await at.store.writeInventory(uuid, request.id, Buffer.from(canonicalJson(this.inventory)), at.key)
     }
+    faultPoint('worker.before-outcome')
     const held = await at.store.decide(uuid, request.id, { format: 1, outcome: want, why, ...(digest ? { inventory: digest } : {}) })
+    faultPoint('worker.after-outcome')
     if (held.outcome === 'commit' && held.inventory !== digest) throw new Failure('damaged', `another inventory of ${request.id} was committed`)
     return { type: 'decided', outcome: held.outcome, why: held.why }
   }

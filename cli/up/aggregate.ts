@@ -1,6 +1,6 @@
 // A whole aggregate on this machine: redis, switch, agent, worker and AM, each a process of its own, started in the order
 // in which they need each other and stopped in the other. This supervises and does no more.
-import { existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, statfsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -131,25 +131,21 @@ function redisChild(layout: Layout, options: UpOptions, clock: Clock, say: (line
 function nodeChild(name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void): Child {
   return new Child({
     name, command: [process.execPath, '--enable-source-maps', join(options.program, main)], ready: 'ipc',
-    env: { ...options.env, VIOLIN_CONFIG: JSON.stringify(config) }, logFile: join(layout.log, `${name}.log`),
+    env: { ...options.env, VIOLIN_CONFIG: JSON.stringify({ ...config, faults: options.env['VIOLIN_FAULTS'] }) }, logFile: join(layout.log, `${name}.log`),
   }, clock, say)
 }
 
 /** The switch outlives us, so one may be there from before: it goes on, with the links of VMs that run. */
 async function startSwitch(layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void, children: Child[]): Promise<void> {
-  const before = await connectRpc(layout.switchSocket, 'the switch').catch(() => undefined)
-  if (before) {
-    before.close()
-    return
-  }
   const config = { folder: layout.switch, socket: layout.switchSocket }
   const child = new Child({
-    name: 'switch', command: [process.execPath, '--enable-source-maps', join(options.program, 'hosts/switch/main.js')], ready: 'ipc', detached: true,
-    env: { ...options.env, VIOLIN_CONFIG: JSON.stringify(config) }, logFile: join(layout.log, 'switch.log'),
+    name: 'switch', command: [process.execPath, '--enable-source-maps', join(options.program, 'hosts/switch/main.js')], ready: 'ipc',
+    outlives: { pidFile: layout.switchPid }, env: { ...options.env, VIOLIN_CONFIG: JSON.stringify(config) }, logFile: join(layout.log, 'switch.log'),
   }, clock, say)
   children.push(child)
-  await child.start()
-  writeFileSync(layout.switchPid, String(child.pid))
+  const before = await connectRpc(layout.switchSocket, 'the switch').catch(() => undefined)
+  if (before) child.takeOver(new Promise((gone) => before.onClose(gone)))
+  else await child.start()
 }
 
 async function stopAll(layout: Layout, children: Child[], say: (line: string) => void): Promise<void> {
@@ -165,20 +161,9 @@ async function stopAll(layout: Layout, children: Child[], say: (line: string) =>
     }
   }
   await byName.get('agent')?.stop()
-  const child = byName.get('switch')
-  if (child) await child.stop()
-  else if (existsSync(layout.switchPid)) endSwitchFromBefore(layout)
+  await byName.get('switch')?.stop()
   await byName.get('redis')?.stop()
   rmSync(layout.run, { recursive: true, force: true })
-}
-
-function endSwitchFromBefore(layout: Layout): void {
-  const pid = Number(readFileSync(layout.switchPid, 'utf8'))
-  try {
-    if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('switch/main.js')) process.kill(pid, 'SIGTERM')
-  } catch {
-    // it has ended meanwhile
-  }
 }
 
 async function pings(path: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 // One supervised process: started, waited for until it says that it is ready, started again when it ends, with back-off.
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { Failure } from '../../base/errors.js'
 import { until, within, type Clock } from '../../base/time.js'
 
@@ -11,8 +11,8 @@ export interface ChildSpec {
   logFile: string
   /** When it counts as ready: it says so over its ipc channel, or this answers true. */
   ready: 'ipc' | (() => Promise<boolean>)
-  /** Outlives us when we are killed; else it is ended with us. */
-  detached?: boolean
+  /** Outlives us when we are killed; else it is ended with us. Its pid is kept in this file, for the next one of us. */
+  outlives?: { pidFile: string }
 }
 
 const readyMs = 60_000
@@ -42,10 +42,16 @@ export class Child {
     await this.launch()
   }
 
+  /** One that an earlier `up` has started runs already: it is started again when it ends. */
+  takeOver(gone: Promise<void>): void {
+    void gone.then(() => { if (!this.stopping) void this.again('it was of an earlier up') })
+  }
+
   /** After: the process has ended. */
   async stop(): Promise<void> {
     this.stopping = true
     const child = this.process
+    if (!child) await this.endTakenOver()
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     const ended = new Promise<true>((resolve) => child.once('exit', () => resolve(true)))
     child.kill('SIGTERM')
@@ -56,16 +62,33 @@ export class Child {
     })
   }
 
+  private async endTakenOver(): Promise<void> {
+    const { outlives, command } = this.spec
+    if (!outlives || !existsSync(outlives.pidFile)) return
+    const pid = Number(readFileSync(outlives.pidFile, 'utf8'))
+    const isOurs = () => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(command.at(-1)!)
+      } catch {
+        return false
+      }
+    }
+    if (!isOurs()) return
+    process.kill(pid, 'SIGTERM')
+    if (!(await until(this.clock, stopMs, 10, () => (isOurs() ? undefined : true)))) process.kill(pid, 'SIGKILL')
+  }
+
   private async launch(): Promise<void> {
     const { spec } = this
     const log = openSync(spec.logFile, 'a', 0o600)
-    const [program, ...args] = spec.detached ? spec.command : ['setpriv', '--pdeathsig', 'KILL', ...spec.command]
+    const [program, ...args] = spec.outlives ? spec.command : ['setpriv', '--pdeathsig', 'KILL', ...spec.command]
     const child = spawn(program!, args, {
-      env: { ...spec.env }, detached: spec.detached ?? true, // own process group: Ctrl-C reaches us only, and we stop them in order
+      env: { ...spec.env }, detached: true, // own process group: Ctrl-C reaches us only, and we stop them in order
       stdio: spec.ready === 'ipc' ? ['ignore', log, log, 'ipc'] : ['ignore', log, log],
     })
     closeSync(log)
     this.process = child
+    if (spec.outlives && child.pid !== undefined) writeFileSync(spec.outlives.pidFile, String(child.pid))
     const begun = this.clock.monotonic()
     const ended = new Promise<never>((_, reject) => {
       child.once('error', (cause) => reject(new Failure('failed', `${spec.name} cannot be started`, { cause })))

@@ -45,6 +45,8 @@ export class QemuVm implements Vm {
   private readonly log: Log
   private readonly listeners = new Set<(reason: string) => void>()
   private prepared: Prepared | undefined
+  /** STOP and RESUME since `stop` was asked for last: a cut is one of each, and nothing between (cut protocol, hole 5). */
+  private sinceStop: string[] = []
   /** Threads that write memory, put behind everybody else until the last VM of the cut runs again. */
   private savers: number[] = []
   private released = false
@@ -55,6 +57,7 @@ export class QemuVm implements Vm {
     this.qmp = qmp
     this.clock = clock
     this.log = log
+    qmp.onEvent(({ event }) => { if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event) })
     // the exit of our child tells the signal, and comes a moment later
     qmp.onClose(() => { if (!this.released) setTimeout(() => this.end('its QEMU process ended'), exitMs).unref() })
   }
@@ -132,6 +135,7 @@ export class QemuVm implements Vm {
   async stop(): Promise<{ stoppedAt: number; witnesses: DeviceWitness[] }> {
     const stopped = this.nextEvent('STOP', limits.qmpMs)
     stopped.catch(() => undefined)
+    this.sinceStop = []
     setUrgency(threadsOf(this.process.pid), 'urgent') // until it runs again: see save() and letRun()
     const [, ...answers] = await this.qmp.batch([{ execute: 'stop' }, ...this.queueQueries()])
     return { stoppedAt: (await stopped).at, witnesses: this.witnessesOf(answers) }
@@ -142,6 +146,7 @@ export class QemuVm implements Vm {
     const { plan } = prepared
     const resumed = plan.background ? this.nextEvent('RESUME', limits.resumeMs) : undefined
     resumed?.catch(() => undefined)
+    this.mustHaveStood()
     prepared.migrating = true
     const before = threadsOf(this.process.pid)
     await this.qmp.batch([
@@ -157,6 +162,7 @@ export class QemuVm implements Vm {
       this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
       setUrgency(this.savers, 'soon') // first it protects the memory, which is waited for; what lets the VM run must get past it
       const { at } = await resumed
+      this.mustHaveStood('RESUME')
       setUrgency(before, 'ordinary')
       setUrgency(this.savers, 'behind')
       return { resumedAt: at }
@@ -169,6 +175,12 @@ export class QemuVm implements Vm {
     cont.catch(() => undefined)
     await this.resume()
     return { resumedAt: (await cont).at }
+  }
+
+  /** Between `stop` and here nobody has let it run: else what is saved is not what was flipped. */
+  private mustHaveStood(...then: string[]): void {
+    const seen = this.sinceStop.join(' ')
+    if (seen !== ['STOP', ...then].join(' ')) throw new Failure('aborted', `${this.instance.spec.clientId} did not stand through its cut: ${seen}`)
   }
 
   async saveAtFullSpeed(): Promise<void> {

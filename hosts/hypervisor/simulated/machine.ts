@@ -32,6 +32,8 @@ export class Machine {
   /** Guest time up to the last stop, and when it last began to run. */
   private guestMs: number
   private since: number | undefined
+  /** How often it has begun to run. */
+  lives = 0
 
   /** Boots and runs, or is loaded and stands. */
   constructor(parts: MachineParts, image?: MachineImage) {
@@ -80,7 +82,9 @@ export class Machine {
   }
 
   resume(): void {
-    this.since ??= this.at.now()
+    if (this.since !== undefined) return
+    this.since = this.at.now()
+    this.lives++
   }
 
   /** After: it stands, its disk is as the guest wrote it, and what the devices had taken for it is gone. */

@@ -33,12 +33,15 @@ const machine: Machine = new Machine({
 }, image)
 const logins = makeLoginServer({ hostKey: machine.hostKey, logins: config.spec.logins, hostName: config.spec.clientId, run: (line) => machine.command(line) })
 let prepared: Prepared | undefined
+/** The life that the last stop ended: a cut is saved in no other (cut protocol, hole 5). */
+let stoppedLife = 0
 
 /** As QEMU stamps its events: wall clock, ms, with fractions. */
 const stamp = () => performance.timeOrigin + performance.now()
 
 async function stop(): Promise<{ stoppedAt: number }> {
   machine.stop()
+  stoppedLife = machine.lives
   const stoppedAt = stamp()
   const flushed = await until(clock, flushMs, 0, () => (wires.every((wire) => wire.isFlushed) ? true : undefined))
   if (!flushed) throw new Failure('timed-out', 'the switch does not read what was sent to it')
@@ -95,7 +98,7 @@ const handlers: Handlers = {
   stop: async () => ({ ...await stop(), witnesses: machine.witnesses() }),
   save: async () => {
     const cut = prepared
-    if (!cut || machine.running) throw new Failure('failed', 'it is not stopped for a cut')
+    if (!cut || machine.running || machine.lives !== stoppedLife) throw new Failure('aborted', 'it did not stand through its cut')
     disk.change(cut.plan.overlay)
     cut.flipped = true
     cut.saved = writeMemory(cut.plan.memoryFile, JSON.stringify(machine.image()))

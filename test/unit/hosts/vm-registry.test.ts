@@ -46,6 +46,7 @@ describe('the VMs of a host', () => {
     const registry = new VmRegistry({
       folder: join(folder(), 'vms'), runFolder: folder(), hypervisor, switchLink, layers, marks,
       images: new Map([['bank', { name: 'bank', kernel: 'k', initrd: 'i', append: '' }]]), clock, log: silentLog, onChange: (r) => told.push(r), mayStand,
+      cutIsOver: () => Promise.resolve(),
     })
     const onDisk = (name: string) => JSON.parse(readFileSync(join(folder(), 'vms', `${name}.json`), 'utf8')) as VmRecord
     return { registry, hypervisor, asked, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }

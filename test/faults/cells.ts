@@ -1,0 +1,52 @@
+// One cell of the fault matrix: what is under way, the point at which the victim dies, and what must hold afterwards.
+import type { FaultRig, Victim } from './rig.js'
+
+export interface Point {
+  name: string
+  text: string
+  /** What is under way when the point comes; `idle`: nothing. */
+  during: 'idle' | 'snapshot' | 'rollback'
+}
+export interface Cell { point: string; victim: string; ok: boolean; why: string; seconds: number }
+
+export const points: Point[] = [
+  { name: 'idle', text: 'idle', during: 'idle' },
+  { name: 'agent.preparing', text: 'preparing', during: 'snapshot' },
+  { name: 'agent.prepared', text: 'prepared', during: 'snapshot' },
+  { name: 'agent.cut.gated', text: 'between gate and stop', during: 'snapshot' },
+  { name: 'agent.cut.stopped', text: 'between stop and flip', during: 'snapshot' },
+  { name: 'agent.cut.flipped', text: 'between flip and RESUME', during: 'snapshot' },
+  { name: 'agent.cut.resumed', text: 'between RESUME and thaw', during: 'snapshot' },
+  { name: 'agent.saved', text: 'all cut', during: 'snapshot' },
+  { name: 'agent.sealing', text: 'saving and sealing', during: 'snapshot' },
+  { name: 'agent.sealed', text: 'sealed', during: 'snapshot' },
+  { name: 'worker.before-outcome', text: 'before the outcome link', during: 'snapshot' },
+  { name: 'worker.after-outcome', text: 'after the outcome link', during: 'snapshot' },
+  { name: 'agent.restore.loaded', text: 'restore: new VMs loaded', during: 'rollback' },
+  { name: 'worker.restore.ready', text: 'restore: before GO', during: 'rollback' },
+  { name: 'worker.restore.decided', text: 'restore: after GO', during: 'rollback' },
+  { name: 'agent.restore.old-ended', text: 'restore: old VMs ended', during: 'rollback' },
+]
+
+export async function cell(rig: FaultRig, point: Point, victim: Victim): Promise<void> {
+  const good = await rig.snapshot() // consistent, and what a lossy fault goes back to
+  if (point.during === 'idle') process.kill(rig.pidOf(victim), 'SIGKILL')
+  else {
+    rig.arm(point.name, victim)
+    if (point.during === 'snapshot') await rig.whenFree(() => rig.slice.action('violin_snapshot'))
+    else await rig.whenFree(() => rig.slice.action('violin_rollback', { violin_snapshot: good }))
+    await rig.struck(point.name)
+  }
+  await rig.mend(victim)
+  await rig.assertMoving()
+  await rig.ready()
+  await rig.assertClean()
+  if (victim === 'switch') await rig.rollBack(good) // frames that were in it are lost, as on a pulled cable
+  const next = await rig.snapshot()
+  await rig.assertConserved()
+  await rig.rollBack(next)
+  await rig.assertMoving()
+  await rig.assertConserved()
+  await rig.assertClean()
+  await rig.removeAllBut(next)
+}

@@ -1,0 +1,238 @@
+// A whole aggregate with one slice under bank load, in which processes are killed at named points, and the questions that
+// must be answered well after every fault.
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import ssh2 from 'ssh2'
+import { realRandom } from '../../base/random.js'
+import { realClock as clock, until } from '../../base/time.js'
+import { issueSlice, issueUser, openFederation } from '../../certs/issue.js'
+import { AmError, makeAmClient } from '../../cli/am-client.js'
+import { checkBank } from '../../cli/bank/check.js'
+import { quiesce } from '../../cli/bank/quiesce.js'
+import { openBank, type Bank } from '../../cli/bank/reader.js'
+import { vmPids } from '../../cli/demo/processes.js'
+import { loginsOf, SliceClient, text } from '../../cli/demo/slice-client.js'
+import { layoutOf } from '../../cli/up/layout.js'
+
+export type HypervisorKind = 'qemu' | 'simulated'
+export const victims = ['worker', 'agent', 'switch', 'am', 'redis', 'up', 'vm'] as const
+export type Victim = (typeof victims)[number]
+
+const root = resolve(import.meta.dirname, '..', '..')
+const main = join(root, 'dist', 'cli', 'main.js')
+const readyMs = 120_000
+const recoverMs = 10_000
+/** What its command line says, for each process that is not a VM. */
+const marks: Record<Exclude<Victim, 'up' | 'vm'>, string> = {
+  worker: 'jobs/main.js', agent: 'hosts/main.js', switch: 'switch/main.js', am: 'am-plugin/main.js', redis: 'redis-server',
+}
+
+export class FaultRig {
+  readonly state = mkdtempSync(join(tmpdir(), 'vfault-'))
+  readonly orders = join(this.state, 'orders')
+  slice!: SliceClient
+  private readonly hypervisor: HypervisorKind
+  private readonly keys = ssh2.utils.generateKeyPairSync('ed25519')
+  private up!: ChildProcess
+  private port = 0
+  private uuid = ''
+  private vms: string[] = []
+  private banks: Bank[] = []
+
+  constructor(hypervisor: HypervisorKind) {
+    this.hypervisor = hypervisor
+  }
+
+  /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. */
+  async open(policy: string): Promise<void> {
+    assert.ok(existsSync(main), 'build first: ./violin --version')
+    mkdirSync(this.orders)
+    const url = await this.startUp()
+    this.port = Number(new URL(url).port)
+    const tools = { clock, random: realRandom }
+    const folder = join(this.state, 'federation')
+    const { trust } = await openFederation(folder)
+    const user = await issueUser(folder, 'alice', tools)
+    const issued = await issueSlice(folder, 'alice', 'faults', { ...tools, lifeMs: 24 * 3_600_000 })
+    this.uuid = issued.uuid
+    const pem = (file: string) => readFileSync(file, 'utf8')
+    const am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(trust) })
+    this.slice = new SliceClient(am, issued.urn, pem(issued.credential), clock)
+    const request = pem(join(root, 'examples', 'three-nodes.rspec')).replace(/<violin:rspec_checkpoint[^]*?<\/violin:rspec_checkpoint>/, `<violin:rspec_checkpoint ${policy}/>`)
+    await this.slice.allocate(request)
+    const logins = loginsOf(text(await this.slice.provision([{ urn: user.urn, keys: [this.keys.public] }]), 'geni_rspec'))
+    this.vms = logins.map((l) => l.sliver.split('+').at(-1)!)
+    await this.whenFree(() => this.slice.action('geni_start'))
+    await this.slice.waitFor('geni_ready', readyMs)
+    this.banks = logins.map((l) => openBank({ name: l.clientId, host: l.host, port: l.port, username: l.username, privateKey: this.keys.private }))
+    const running = await until(clock, readyMs, 300, async () =>
+      (await Promise.all(this.banks.map((b) => b.report().catch(() => undefined)))).every((r) => r?.state === 'running') ? true : undefined)
+    assert.ok(running, 'the bank does not begin')
+  }
+
+  async close(): Promise<void> {
+    for (const bank of this.banks) bank.close()
+    const ended = new Promise((done) => this.up.once('exit', done))
+    this.up.kill('SIGTERM')
+    await ended
+    assert.deepEqual(this.pids(''), [], 'nothing is left')
+    rmSync(this.state, { recursive: true, force: true })
+  }
+
+  pidOf(victim: Victim): number {
+    if (victim === 'up') return this.up.pid!
+    if (victim === 'vm') return vmPids(this.vms).get(this.vms[1]!)!
+    const [pid] = this.pids(marks[victim])
+    assert.ok(pid !== undefined, `there is no ${victim}`)
+    return pid
+  }
+
+  /** Kills the victim when a process comes to this point; the file is gone and named .hit once it has. */
+  arm(point: string, victim: Victim): void {
+    rmSync(join(this.orders, `${point}.hit`), { force: true })
+    writeFileSync(join(this.orders, point), String(this.pidOf(victim)))
+  }
+
+  async struck(point: string): Promise<void> {
+    assert.ok(await until(clock, 30_000, 5, () => (existsSync(join(this.orders, `${point}.hit`)) ? true : undefined)), `nothing came to ${point}`)
+  }
+
+  /** After a killed `up`: the next one. Else nothing. */
+  async mend(victim: Victim): Promise<void> {
+    if (victim !== 'up') return
+    assert.ok(await until(clock, 10_000, 10, () => (this.up.exitCode !== null || this.up.signalCode !== null ? true : undefined)))
+    await this.startUp()
+  }
+
+  /** Every VM's counters move within 10 s, but for one that was killed itself: its slice is back by then, or being brought back. */
+  async assertMoving(): Promise<void> {
+    const sent = () => Promise.all(this.banks.map(async (b) => (await b.report().catch(() => undefined))?.channels[0]!.sent ?? -1))
+    const begun = clock.monotonic()
+    let before = await sent()
+    const moving = await until(clock, recoverMs, 50, async () => {
+      const now = await sent()
+      const all = now.every((n, i) => n >= 0 && before[i]! >= 0 && n !== before[i]!)
+      before = before.map((n, i) => (n < 0 ? now[i]! : n))
+      return all ? true : undefined
+    })
+    assert.ok(moving, `a VM stands still ${Math.round(clock.monotonic() - begun)} ms after the fault: ${before.join(', ')}`)
+  }
+
+  async ready(): Promise<void> {
+    await this.call(() => this.slice.waitFor('geni_ready', 60_000, []))
+    assert.ok(await until(clock, 30_000, 50, async () => ((await this.call(() => this.slice.status())).every((s) => !s.resourceStatus.includes('under way')) ? true : undefined)))
+  }
+
+  /** Only whole snapshots are listed, nothing else is in their folder, and each VM has one process. */
+  async assertClean(): Promise<void> {
+    const listed = async () => (await this.call(() => this.slice.snapshots())).map((s) => text(s, 'id')).sort()
+    const folder = join(this.state, 'snapshots', this.uuid)
+    const kept = () => readdirSync(folder).filter((name) => name !== 'restores').sort()
+    const agree = await until(clock, 10_000, 100, async () => (String(await listed()) === String(kept()) ? true : undefined))
+    assert.ok(agree, `listed ${String(await listed())}, on disk ${String(kept())}`)
+    for (const id of kept()) {
+      assert.equal((JSON.parse(readFileSync(join(folder, id, 'outcome'), 'utf8')) as { outcome: string }).outcome, 'commit')
+      assert.deepEqual(readdirSync(join(folder, id)).filter((name) => name.endsWith('.part')), [])
+    }
+    assert.deepEqual([...vmPids(this.vms).keys()].sort(), [...this.vms].sort())
+    const copies = this.pids('').filter((pid) => /qemu-system|simulated\/main\.js/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))).length
+    assert.equal(copies, this.vms.length, 'one process for each VM')
+  }
+
+  /** Takes a snapshot and waits for it. */
+  async snapshot(): Promise<string> {
+    const [answer] = await this.whenFree(() => this.slice.action('violin_snapshot'))
+    const urn = text(answer!, 'violin_snapshot')
+    await this.slice.waitForSnapshot((s) => text(s, 'urn') === urn, 30_000)
+    await this.ready()
+    return urn.split('+').at(-1)!
+  }
+
+  async rollBack(snapshot: string): Promise<void> {
+    await this.whenFree(() => this.slice.action('violin_rollback', { violin_snapshot: snapshot }))
+    await this.ready()
+  }
+
+  async removeAllBut(snapshot: string): Promise<void> {
+    for (const id of (await this.slice.snapshots()).map((s) => text(s, 'id')).filter((id) => id !== snapshot)) {
+      await this.whenFree(() => this.slice.action('violin_delete', { violin_snapshot: id }))
+    }
+    await this.ready()
+  }
+
+  /** After a cell that failed: its state stays for whoever looks into it, its processes do not. */
+  async abandon(): Promise<void> {
+    for (const bank of this.banks) bank.close()
+    for (let pids = this.pids(''); pids.length > 0; pids = this.pids('')) {
+      for (const pid of pids) {
+        try {
+          process.kill(pid, 'SIGKILL')
+        } catch {
+          continue // it has ended meanwhile
+        }
+      }
+      await clock.sleep(50)
+    }
+  }
+
+  /** The bank finds nothing lost, doubled or early. */
+  async assertConserved(): Promise<void> {
+    assert.deepEqual(checkBank(await quiesce(this.banks, clock)).findings, [])
+    for (const bank of this.banks) await bank.go()
+  }
+
+  /** Asks again while the slice is busy for a moment, and while the AM is being started again. */
+  whenFree<T>(ask: () => Promise<T>): Promise<T> {
+    return this.call(ask, [13, 14])
+  }
+
+  call<T>(ask: () => Promise<T>, codes: number[] = []): Promise<T> {
+    return (async () => {
+      let last: unknown
+      const done = await until(clock, 40_000, 150, async () => {
+        try {
+          return { value: await ask() }
+        } catch (error) {
+          last = error
+          if (error instanceof AmError ? !codes.includes(error.geniCode) : !/ECONN|socket|EPIPE|hang up/i.test(String((error as Error).cause ?? error))) throw error
+          return undefined
+        }
+      })
+      if (!done) throw last
+      return done.value
+    })()
+  }
+
+  private async startUp(): Promise<string> {
+    const log = openSync(join(this.state, 'up.log'), 'a')
+    this.up = spawn(process.execPath, [main, 'up', '--state', this.state, '--listen', `127.0.0.1:${this.port}`, '--hypervisor', this.hypervisor], {
+      stdio: ['ignore', 'pipe', log], env: { ...process.env, VIOLIN_FAULTS: this.orders },
+    })
+    return new Promise((ready, fail) => {
+      let said = ''
+      this.up.once('exit', (code) => fail(new Error(`up ended with ${code ?? '?'}`)))
+      this.up.stdout!.on('data', (chunk: Buffer) => {
+        said += chunk.toString()
+        const url = /^ready (\S+)$/m.exec(said)?.[1]
+        if (url) ready(url)
+      })
+    })
+  }
+
+  /** Our processes whose command line has `word`, by the state or run folder in their command line or environment. */
+  private pids(word: string): number[] {
+    const { run } = layoutOf(this.state)
+    return readdirSync('/proc').filter((n) => /^\d+$/.test(n) && Number(n) !== process.pid).map(Number).filter((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+        const all = line + readFileSync(`/proc/${pid}/environ`, 'utf8')
+        return line !== '' && line.includes(word) && (all.includes(this.state) || all.includes(run))
+      } catch {
+        return false
+      }
+    })
+  }
+}
