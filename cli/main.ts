@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { certsCommand } from './commands/certs.js'
+import { doctorCommand } from './commands/doctor.js'
 import { demoCommand } from './commands/demo.js'
 import { testCommand } from './commands/test.js'
 import { upCommand } from './commands/up.js'
@@ -27,6 +28,7 @@ const violin = new Command('violin')
   .addCommand(demoCommand(at))
   .addCommand(upCommand(at))
   .addCommand(testCommand(at))
+  .addCommand(doctorCommand(at))
   .addCommand(certsCommand({ defaultDir: join(at.stateFolder, 'federation') }))
 violin.command('image').description('build the guest image (done already when you read this)').action(() => {
   process.stdout.write(`the guest image is in ${at.imageFolder}\n`)

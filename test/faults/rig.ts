@@ -102,7 +102,11 @@ export class FaultRig {
 
   /** After a killed `up`: the next one. Else nothing. */
   async mend(victim: Victim): Promise<void> {
-    if (victim !== 'up') return
+    if (victim === 'up') await this.startAgain()
+  }
+
+  /** Before: `up` was killed. After: the next one serves. */
+  async startAgain(): Promise<void> {
     assert.ok(await until(clock, 10_000, 10, () => (this.up.exitCode !== null || this.up.signalCode !== null ? true : undefined)))
     await this.startUp()
   }
@@ -166,6 +170,11 @@ export class FaultRig {
   /** After a cell that failed: its state stays for whoever looks into it, its processes do not. */
   async abandon(): Promise<void> {
     for (const bank of this.banks) bank.close()
+    await this.killAll()
+  }
+
+  /** kill -9 of every process of the aggregate, VMs too. */
+  async killAll(): Promise<void> {
     for (let pids = this.pids(''); pids.length > 0; pids = this.pids('')) {
       for (const pid of pids) {
         try {
