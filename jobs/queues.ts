@@ -22,7 +22,8 @@ const concurrency = 8
 const kept = { count: 200 }
 
 export function openRedis(at: RedisAt): Redis {
-  const options = { maxRetriesPerRequest: null, enableReadyCheck: false }
+  // a Redis that was started again answers before it has read its data back: commands wait for that too
+  const options = { maxRetriesPerRequest: null, enableReadyCheck: true }
   const redis = 'path' in at ? new Redis({ ...options, path: at.path }) : new Redis(at.url, options)
   redis.on('error', () => undefined) // ioredis connects again; commands wait
   return redis
