@@ -75,14 +75,18 @@ export class Participants {
 
   /** Sealed and not told: the outcome on the store decides. A folder that is gone was an aborted one. Call it now and then. */
   async checkOutcomes(): Promise<void> {
-    for (const cut of this.open.values()) {
-      const { phase, order } = cut.running.state
-      if (phase !== 'sealed' || !order) continue
-      const folder = join(this.parts.store, order.slice, order.snapshot)
-      const there = await stat(folder).then(() => true, () => false)
-      const outcome = there ? (await readOutcome(join(folder, 'outcome')))?.outcome : 'abort'
-      if (outcome) cut.running.emit({ type: 'ask', ask: { ...order, ask: 'tell', outcome } })
-    }
+    for (const cut of this.open.values()) await this.obeyOutcome(cut)
+  }
+
+  /** False: it is not sealed, or not decided. */
+  private async obeyOutcome(cut: OpenCut): Promise<boolean> {
+    const { phase, order } = cut.running.state
+    if (phase !== 'sealed' || !order) return false
+    const folder = join(this.parts.store, order.slice, order.snapshot)
+    const there = await stat(folder).then(() => true, () => false)
+    const outcome = there ? (await readOutcome(join(folder, 'outcome')))?.outcome : 'abort'
+    if (outcome) cut.running.emit({ type: 'ask', ask: { ...order, ask: 'tell', outcome } })
+    return outcome !== undefined
   }
 
   /** The switch gave up holding: the cut is void at this host. */
@@ -112,8 +116,8 @@ export class Participants {
     for (const [op, other] of this.open) {
       if (other.slice !== ask.slice || isOver(other.running.state)) continue
       const { phase } = other.running.state
-      if (phase === 'sealed' || phase === 'ending') throw new Refusal('busy', `cut ${op} of this slice is sealed and not decided yet`)
-      other.running.emit({ type: 'forwarded', why: 'a later cut began' })
+      if (phase === 'sealed' && !(await this.obeyOutcome(other))) throw new Refusal('busy', `cut ${op} of this slice is sealed and not decided yet`)
+      if (phase !== 'sealed' && phase !== 'ending') other.running.emit({ type: 'forwarded', why: 'a later cut began' })
       await other.running.over
     }
     if (ask.k <= highest) throw new Refusal('refused', `epoch ${ask.k} was used before: this host has seen ${highest}`)

@@ -7,6 +7,7 @@ import { explain, Failure, Refusal } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import { until } from '../base/time.js'
+import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
 import { writeOutcome } from '../snapshots/image-store.js'
 import type { Part, RestoreHeader, RestoreOrder, WentReport } from '../snapshots/messages.js'
@@ -24,6 +25,7 @@ const loginMs = 2_000
 
 export class RestoreHost {
   private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number; readyAt: number }>()
+  private readonly turns = new Turns()
   private readonly folder: string
   private readonly at: RestoreHostParts
 
@@ -45,10 +47,8 @@ export class RestoreHost {
         if (vm) vms.push(vm)
       }
       this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
-      if (outcome.outcome === 'commit' && vms.length === journal.instances.length) {
-        await this.connect(order, vms)
-        await this.go(order)
-      } else await this.abort(order)
+      if (outcome.outcome === 'commit' && vms.length === journal.instances.length) await this.go(order)
+      else await this.abort(order)
     }
   }
 
@@ -67,11 +67,25 @@ export class RestoreHost {
     return [...this.ready.values()].flatMap((r) => r.journal.instances.flatMap((i) => i.layers))
   }
 
-  async prepare(order: RestoreOrder): Promise<{ replayed: number }> {
+  /** One thing at a time for a slice: what an earlier worker has begun is ended before the next begins. */
+  prepare(order: RestoreOrder): Promise<{ replayed: number }> {
+    return this.turns.run(order.slice, () => this.prepareNow(order))
+  }
+
+  go(header: RestoreHeader): Promise<WentReport> {
+    return this.turns.run(header.slice, () => this.goNow(header))
+  }
+
+  abort(header: RestoreHeader): Promise<null> {
+    return this.turns.run(header.slice, () => this.abortNow(header))
+  }
+
+  private async prepareNow(order: RestoreOrder): Promise<{ replayed: number }> {
     const before = this.ready.get(order.op)
     if (before) return { replayed: before.replayed }
     const marks = await this.at.marks.fence(order.slice, order.token)
     if (order.run <= marks.run) throw new Refusal('refused', `run ${order.run} is not later than ${marks.run}, seen before`)
+    await this.supersede(order)
     await this.at.marks.raise(order.slice, { run: order.run, k: order.epoch, token: order.token })
     const journal: Journal = { format: 1, order, instances: [] }
     const vms: Vm[] = []
@@ -84,12 +98,21 @@ export class RestoreHost {
       this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic() })
       return { replayed }
     } catch (error) {
-      await this.abort(order)
+      await this.abortNow(order)
       throw error
     }
   }
 
-  async go(header: RestoreHeader): Promise<WentReport> {
+  /** What an earlier worker had prepared for this slice and not decided is given up; what it had decided is done first. */
+  private async supersede(order: RestoreOrder): Promise<void> {
+    for (const { journal } of [...this.ready.values()].filter((r) => r.journal.order.slice === order.slice)) {
+      const outcome = await writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'a later restore began' })
+      if (outcome.outcome === 'commit') await this.goNow(journal.order)
+      else await this.abortNow(journal.order)
+    }
+  }
+
+  private async goNow(header: RestoreHeader): Promise<WentReport> {
     const restore = this.ready.get(header.op)
     if (!restore) return this.wentBefore(header)
     if (restore.journal.went) return restore.journal.went
@@ -115,7 +138,7 @@ export class RestoreHost {
     return went
   }
 
-  async abort(header: RestoreHeader): Promise<null> {
+  private async abortNow(header: RestoreHeader): Promise<null> {
     const restore = this.ready.get(header.op)
     this.ready.delete(header.op)
     for (const vm of restore?.vms ?? []) await vm.kill()
@@ -182,7 +205,7 @@ export class RestoreHost {
     return frames
   }
 
-  /** A switch that was restarted since READY knows nothing of the new run: ports and recorded frames again. */
+  /** A switch that was restarted since READY knows nothing of the new run: ports and recorded frames again. One that knows it has them. */
   private async connectAgain(order: RestoreOrder, vms: Vm[]): Promise<void> {
     const known = await this.at.switchLink.ask('stats', { slice: order.slice, run: order.run }).then(() => true, (error: unknown) => {
       if (error instanceof Refusal && error.code === 'not-found') return false

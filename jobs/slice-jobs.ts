@@ -98,7 +98,7 @@ async function perform(at: Parts, slice: SliceRecord, operation: Operation, how:
     case 'start': case 'restart': return startJob(at, slice, operation)
     case 'stop': return stopJob(at, slice, operation)
     case 'snapshot': case 'suspend': return snapshotJob(at, slice, operation, how)
-    case 'rollback': case 'resume': return restoreJob(at, slice, operation)
+    case 'rollback': case 'resume': return restoreJob(at, slice, operation, how)
     case 'delete-snapshot': return deleteSnapshotJob(at, slice, operation)
     case 'halt': return haltJob(at, slice, operation)
     case 'shutdown': return shutdownJob(at, slice, operation)

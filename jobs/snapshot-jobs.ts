@@ -1,6 +1,7 @@
 // Operations that cut or restore a slice. Each leaves the slivers in a final state, whatever happens, and says in
 // resourceStatus what became of it.
 import { explain, Failure } from '../base/errors.js'
+import { token } from '../base/random.js'
 import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { OperationalState, Sliver } from '../slices/sliver.js'
@@ -36,11 +37,13 @@ export async function snapshotJob(
   if (cut.committed && cut.entry.origin === 'policy') await keepNewest(at, slice)
 }
 
-export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+/** One that an earlier worker has begun is begun anew, under a name of its own: hosts give up what they had made for the first. */
+export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Operation, how: { again: boolean }): Promise<void> {
   const wanted = operation.params.snapshot!
   try {
     const went = await at.snapshots.restore({
-      op: operation.id, token: operation.token, snapshot: wanted, slice: { urn: slice.urn, uuid: slice.uuid },
+      op: how.again ? `${operation.id}-${token(at.random, 4)}` : operation.id, token: operation.token, snapshot: wanted,
+      slice: { urn: slice.urn, uuid: slice.uuid },
       run: slice.run, epoch: slice.epoch, members: membersOf(slice),
     })
     const frames = went.firstFrameMs === undefined ? '' : `, first frames after ${went.firstFrameMs} ms`
@@ -99,6 +102,8 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, g
       ...(slice.policy?.maxPauseMs !== undefined && !suspend ? { maxPauseMs: slice.policy.maxPauseMs } : {}),
     }, AbortSignal.any([giveWay, preempted.signal]))
   } catch (error) {
+    const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === operation.params.snapshot) // what is decided holds, whoever failed after it
+    if (entry) return { committed: true, entry, run: entry.run, epoch: entry.epoch }
     return { committed: false, reason: explain(error), run: slice.run, epoch: slice.epoch }
   } finally {
     clearInterval(watching)

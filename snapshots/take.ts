@@ -15,7 +15,7 @@ import {
 import type { CutHosts, CutJournal } from './hosts-link.js'
 import type { ImageStore } from './image-store.js'
 import { canonicalJson, type HostShare, type Inventory } from './inventory.js'
-import type { CutReport, HostCutAsk, Maxima, SealedReport } from './messages.js'
+import type { CutReport, HostCutAsk, Maxima, Outcome, SealedReport } from './messages.js'
 import type { CutResult, SnapshotRequest } from './needs.js'
 import { runMachine } from './runner.js'
 
@@ -104,7 +104,7 @@ class Cut {
     if (at.preempted?.aborted) giveWay()
     at.preempted?.addEventListener('abort', giveWay, { once: true })
     try {
-      const state = await machine.over
+      const state = await machine.over.catch((error: unknown) => this.giveUp(explain(error)))
       if (state.outcome === 'commit') return { committed: true, entry: entryOf(this.inventory!), run: request.run, epoch: k }
       await at.store.remove(request.slice.uuid, request.id)
       return { committed: false, reason: state.why, run: request.run, epoch: k }
@@ -112,6 +112,16 @@ class Cut {
       at.preempted?.removeEventListener('abort', giveWay)
       await at.journal.remove(request.op).catch((error: unknown) => at.log.warn({ err: error }, 'the journal of an ended cut stays'))
     }
+  }
+
+  /** The journal could not be written, so nothing more was done. What the outcome says holds; where there is none it becomes abort. */
+  private async giveUp(why: string): Promise<{ outcome: Outcome | undefined; why: string }> {
+    const { request, at } = this
+    const held = await at.store.decide(request.slice.uuid, request.id, { format: 1, outcome: 'abort', why })
+    await Promise.all(this.hosts.map((host) => at.hosts.ask(host, 'cut', { ...this.header, ask: 'tell', outcome: held.outcome }, limits.sealMs)
+      .catch((error: unknown) => at.log.warn({ host, why: explain(error) }, 'it will read the outcome itself'))))
+    if (held.outcome === 'commit' && !this.inventory) throw new Failure('damaged', `another worker has committed ${request.id}`)
+    return { outcome: held.outcome, why: held.why }
   }
 
   private perform(effect: CoordinatorEffect, emit: (event: CoordinatorEvent) => void, state: () => CoordinatorState): void {
