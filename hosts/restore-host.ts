@@ -43,7 +43,7 @@ export class RestoreHost {
       const outcome = await writeOutcome(this.outcomePath(order), { format: 1, outcome: 'abort', why: 'the agent was restarted' })
       const vms: Vm[] = []
       for (const instance of journal.instances) {
-        const vm = await this.at.hypervisor.adopt(instance)
+        const vm = this.inPlace(order, instance.spec.vm) ?? await this.at.hypervisor.adopt(instance)
         if (vm) vms.push(vm)
       }
       this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
@@ -118,7 +118,7 @@ export class RestoreHost {
     if (restore.journal.went) return restore.journal.went
     const { order } = restore.journal
     const old = await this.at.marks.get(order.slice)
-    await Promise.all(order.vms.map((sealed) => this.endOld(sealed.vm)))
+    await Promise.all(order.vms.filter(({ vm }) => !this.inPlace(order, vm)).map(({ vm }) => this.endOld(vm)))
     if (old.current !== noRun && old.current !== order.run) {
       await this.at.switchLink.ask('closeRun', { slice: order.slice, run: old.current })
     }
@@ -129,7 +129,10 @@ export class RestoreHost {
     faultPoint('agent.restore.running')
     const runningAt = this.at.clock.now()
     await Promise.all(restore.vms.map((vm) => this.openLogin(vm)))
-    for (const vm of restore.vms) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
+    for (const vm of restore.vms) {
+      if (!this.inPlace(order, vm.instance.spec.vm)) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
+      faultPoint('agent.restore.replaced')
+    }
     const frame = await this.firstFrames(order)
     const went: WentReport = { runningAt, ...(frame !== undefined ? { firstFrameMs: frame } : {}) }
     restore.journal.went = went
@@ -212,6 +215,11 @@ export class RestoreHost {
       throw error
     })
     if (!known) await this.connect(order, vms)
+  }
+
+  /** The VM of the new run, where it has taken its place already: an agent may die after that, and the next one goes on from there. */
+  private inPlace(order: RestoreOrder, name: string): Vm | undefined {
+    return this.at.registry.runningOf(order.slice).find((vm) => vm.instance.spec.vm === name && vm.instance.run === order.run)
   }
 
   private async endOld(vm: string): Promise<void> {

@@ -6,12 +6,12 @@ import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import type { Random } from '../base/random.js'
-import type { Clock } from '../base/time.js'
+import { until, type Clock } from '../base/time.js'
 import { nextRun } from '../overlay/run.js'
 import type { CutHosts } from './hosts-link.js'
 import { writeOutcome, type ImageStore } from './image-store.js'
 import type { HostShare, Inventory } from './inventory.js'
-import type { RestoreOrder, WentReport } from './messages.js'
+import type { RestoreHeader, RestoreOrder, WentReport } from './messages.js'
 import type { RestoreRequest, RestoreResult } from './needs.js'
 import { maximaOf } from './take.js'
 
@@ -23,6 +23,8 @@ export interface RestoreParts {
   random: Random
   log: Log
 }
+
+const againMs = 200
 
 export async function restoreSnapshot(request: RestoreRequest, at: RestoreParts): Promise<RestoreResult> {
   const begun = at.clock.now()
@@ -44,13 +46,29 @@ export async function restoreSnapshot(request: RestoreRequest, at: RestoreParts)
   const outcome = await writeOutcome(outcomePath, { format: 1, outcome: 'commit', why: '' })
   if (outcome.outcome !== 'commit') throw new Failure('aborted', `the restore was given up: ${outcome.why}`)
   faultPoint('worker.restore.decided')
-  const went: WentReport[] = await Promise.all(inventory.hosts.map((share) => at.hosts.ask(share.host, 'restoreGo', header, limits.restoreMs)))
+  const went: WentReport[] = await Promise.all(inventory.hosts.map((share) => goUntilHeard(share.host, header, at)))
   const frames = went.map((w) => w.firstFrameMs)
   const runningMs = Math.max(...went.map((w) => w.runningAt)) - begun
   return {
     run, epoch, runningMs: Math.round(runningMs),
     ...(frames.every((f) => f !== undefined) ? { firstFrameMs: Math.round(runningMs + Math.max(...frames.map((f) => f ?? 0))) } : {}),
   }
+}
+
+/** It is decided: a host whose agent dies over it goes by itself when it is back, and then says how it went. */
+async function goUntilHeard(host: string, header: RestoreHeader, at: RestoreParts): Promise<WentReport> {
+  let last: unknown
+  const went = await until(at.clock, limits.restoreMs, againMs, async () => {
+    try {
+      return await at.hosts.ask(host, 'restoreGo', header, limits.restoreMs)
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'host-lost') throw error
+      last = error
+      return undefined
+    }
+  })
+  if (!went) throw new Failure('host-lost', `the restore is decided, and ${host} does not say how it went`, { cause: last })
+  return went
 }
 
 async function abandon(

@@ -26,6 +26,7 @@ export const points: Point[] = [
   { name: 'worker.restore.ready', text: 'restore: before GO', during: 'rollback' },
   { name: 'worker.restore.decided', text: 'restore: after GO', during: 'rollback' },
   { name: 'agent.restore.old-ended', text: 'restore: old VMs ended', during: 'rollback' },
+  { name: 'agent.restore.replaced', text: 'restore: one new VM in its place', during: 'rollback' },
 ]
 
 export async function cell(rig: FaultRig, point: Point, victim: Victim): Promise<void> {
