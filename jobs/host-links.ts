@@ -61,7 +61,7 @@ export async function connectHosts(at: { hosts: { name: string; socket: string }
 
   /** An agent that is away for a moment (it is being started again) is waited for; one that was lost in mid-call is an error. */
   async function ask<T>(host: string, method: string, params: unknown, timeoutMs: number): Promise<T> {
-    const rpc = await until(at.clock, Math.min(timeoutMs, awayMs), reconnectMs, () => (closed ? undefined : links.get(host)))
+    const rpc = await until(at.clock, Math.min(timeoutMs, awayMs), reconnectMs, () => (closed ? null : links.get(host))) // closed: nobody will come
     if (!rpc) throw new Failure('host-lost', `the agent of ${host} is not connected`)
     return rpc.request<T>(method, params, timeoutMs)
   }
