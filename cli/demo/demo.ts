@@ -150,7 +150,10 @@ export class Demo {
       const slivers = await slice.status()
       return slivers.every((s) => s.operational === 'geni_ready' && s.resourceStatus.includes('recovered by itself')) ? slivers[0] : undefined
     })
-    if (!back) { this.fail('a VM was killed under on_failure="rollback", and the slice has not recovered by itself'); return; }
+    if (!back) {
+      this.fail('a VM was killed under on_failure="rollback", and the slice has not recovered by itself')
+      return
+    }
     this.report.recovery = { runningMs: Math.round(clock.monotonic() - begun) }
     this.say(`killed ${this.logins[1]!.clientId} (kill -9 ${pid}) under on_failure="rollback", and called nothing: ${back.resourceStatus}`)
   }

@@ -8,6 +8,7 @@ import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
 import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
+import { Ending } from '../ending.js'
 import { nicDevice } from './argv.js'
 import { reserve } from './descriptors.js'
 import { makeQcow2 } from './qcow2.js'
@@ -33,17 +34,15 @@ const touchedBytes = 4 * 1024 * 1024
 const splitFromBytes = 0xb000_0000
 const lowMemoryBytes = 2 * 1024 ** 3
 const highMemoryAt = 4 * 1024 ** 3
-const exitMs = 100
 let cuts = 0
 
 export class QemuVm implements Vm {
   readonly instance: VmInstance
-  ended: string | undefined
   private readonly process: ProcessRef
   private readonly qmp: Qmp
   private readonly clock: Clock
   private readonly log: Log
-  private readonly listeners = new Set<(reason: string) => void>()
+  private readonly ending = new Ending()
   private prepared: Prepared | undefined
   /** STOP and RESUME since `stop` was asked for last: a cut is one of each, and nothing between (cut protocol, hole 5). */
   private sinceStop: string[] = []
@@ -58,21 +57,13 @@ export class QemuVm implements Vm {
     this.clock = clock
     this.log = log
     qmp.onEvent(({ event }) => { if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event) })
-    // the exit of our child tells the signal, and comes a moment later
-    qmp.onClose(() => { if (!this.released) setTimeout(() => this.end('its QEMU process ended'), exitMs).unref() })
+    qmp.onClose(() => { if (!this.released) this.ending.tellSoon('its QEMU process ended') })
   }
 
-  onEnd(listener: (reason: string) => void): void {
-    if (this.ended !== undefined) listener(this.ended)
-    else this.listeners.add(listener)
-  }
+  get ended(): string | undefined { return this.ending.reason }
+  onEnd(listener: (reason: string) => void): void { this.ending.onEnd(listener) }
 
-  /** Called by whoever sees it first: the child's exit knows the signal, the closed monitor does not. */
-  end(reason: string): void {
-    if (this.ended !== undefined) return
-    this.ended = reason
-    for (const listener of this.listeners) listener(reason)
-  }
+  end(reason: string): void { this.ending.tell(reason) }
 
   async isRunning(): Promise<boolean> {
     return (await this.qmp.call<{ running: boolean }>('query-status')).running

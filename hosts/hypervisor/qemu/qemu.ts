@@ -7,12 +7,11 @@ import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
 import type { Hypervisor, LayerOn, Vm, VmInstance } from '../hypervisor.js'
 import { firstNode, machine, qemuArgv, type QemuOptions } from './argv.js'
-import { isAlive, killProcess, startDetached, startTime, type ProcessRef } from '../process.js'
+import { isAlive, killProcess, startDetached } from '../process.js'
+import { monitorOf } from '../monitor-of.js'
 import { makeQcow2 } from './qcow2.js'
 import { QemuVm } from './qemu-vm.js'
 import { Qmp } from './qmp.js'
-
-const monitorMs = 15_000
 
 export class Qemu implements Hypervisor {
   readonly machine = machine
@@ -69,7 +68,7 @@ export class Qemu implements Hypervisor {
     const { pid, started } = instance
     if (pid === undefined || started === undefined || !(await isAlive({ pid, started }))) return undefined
     setUrgency(threadsOf(pid), 'ordinary') // the agent before us may have died in a cut
-    const qmp = await this.monitor(instance.monitor, { pid, started })
+    const qmp = await monitorOf({ pid, started }, this.clock, () => Qmp.connect(instance.monitor))
     const vm = new QemuVm(instance, { pid, started }, qmp, this.clock, this.log)
     await vm.learnLayers()
     return vm
@@ -88,7 +87,7 @@ export class Qemu implements Hypervisor {
     instance.pid = ref.pid
     instance.started = ref.started
     try {
-      const qmp = await this.monitor(instance.monitor, ref)
+      const qmp = await monitorOf(ref, this.clock, () => Qmp.connect(instance.monitor))
       vm = new QemuVm(instance, ref, qmp, this.clock, this.log)
       await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] })
       await qmp.call('migrate-set-parameters', { 'max-bandwidth': 20 * 1024 ** 3 }) // a limit would let the guest's page faults wait
@@ -98,20 +97,5 @@ export class Qemu implements Hypervisor {
       const said = (await readFile(logFile, 'utf8').catch(() => '')).trim().split('\n').at(-1) ?? ''
       throw new Failure('failed', `QEMU for ${instance.spec.clientId} did not start (${exit ?? 'no answer'}): ${said}`, { cause: error })
     }
-  }
-
-  private async monitor(path: string, ref: ProcessRef): Promise<Qmp> {
-    let last: unknown
-    const qmp = await until(this.clock, monitorMs, 10, async () => {
-      try {
-        return await Qmp.connect(path)
-      } catch (error) {
-        last = error
-        if ((await startTime(ref.pid)) !== ref.started) throw error
-        return undefined
-      }
-    })
-    if (!qmp) throw new Failure('timed-out', 'its monitor does not answer', { cause: last })
-    return qmp
   }
 }

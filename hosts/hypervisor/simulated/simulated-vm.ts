@@ -5,18 +5,16 @@ import type { RpcClient } from '../../../base/rpc.js'
 import type { Clock } from '../../../base/time.js'
 import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
+import { Ending } from '../ending.js'
 import { killProcess, type ProcessRef } from '../process.js'
 import type { MonitorAsks } from './monitor.js'
 
-const exitMs = 100
-
 export class SimulatedVm implements Vm {
   readonly instance: VmInstance
-  ended: string | undefined
   private readonly process: ProcessRef
   private readonly rpc: RpcClient
   private readonly clock: Clock
-  private readonly listeners = new Set<(reason: string) => void>()
+  private readonly ending = new Ending()
   private released = false
 
   constructor(instance: VmInstance, process: ProcessRef, rpc: RpcClient, clock: Clock) {
@@ -24,20 +22,13 @@ export class SimulatedVm implements Vm {
     this.process = process
     this.rpc = rpc
     this.clock = clock
-    // the exit of our child tells the signal, and comes a moment later
-    rpc.onClose(() => { if (!this.released) setTimeout(() => this.end('its process ended'), exitMs).unref() })
+    rpc.onClose(() => { if (!this.released) this.ending.tellSoon('its process ended') })
   }
 
-  onEnd(listener: (reason: string) => void): void {
-    if (this.ended !== undefined) listener(this.ended)
-    else this.listeners.add(listener)
-  }
+  get ended(): string | undefined { return this.ending.reason }
+  onEnd(listener: (reason: string) => void): void { this.ending.onEnd(listener) }
 
-  end(reason: string): void {
-    if (this.ended !== undefined) return
-    this.ended = reason
-    for (const listener of this.listeners) listener(reason)
-  }
+  end(reason: string): void { this.ending.tell(reason) }
 
   async isRunning(): Promise<boolean> { return (await this.ask('status', {})).running }
   async openLogin(): Promise<void> { await this.ask('openLogin', {}) }

@@ -2,15 +2,16 @@
 // and judged by the same check as a VM of QEMU. For laptops without a hypervisor, for tests, and for trying clients.
 import { rm } from 'node:fs/promises'
 import { Failure } from '../../../base/errors.js'
-import { connectRpc, type RpcClient } from '../../../base/rpc.js'
-import { until, type Clock } from '../../../base/time.js'
+import { connectRpc } from '../../../base/rpc.js'
+import type { Clock } from '../../../base/time.js'
 import type { Hypervisor, LayerOn, Vm, VmInstance } from '../hypervisor.js'
-import { isAlive, killProcess, startDetached, startTime, type ProcessRef } from '../process.js'
+import { isAlive, killProcess, startDetached } from '../process.js'
+import { monitorOf } from '../monitor-of.js'
 import { makeLayerFile } from './layer-file.js'
 import type { SimulatedConfig } from './monitor.js'
 import { SimulatedVm } from './simulated-vm.js'
 
-const monitorMs = 15_000
+const called = 'the simulated VM'
 /** The program beside this file; where the source is run as it is, through tsx. */
 const program = import.meta.filename.endsWith('.ts')
   ? ['--import', 'tsx', `${import.meta.dirname}/main.ts`]
@@ -36,7 +37,8 @@ export class Simulated implements Hypervisor {
   async adopt(instance: VmInstance): Promise<Vm | undefined> {
     const { pid, started } = instance
     if (pid === undefined || started === undefined || !(await isAlive({ pid, started }))) return undefined
-    const vm = new SimulatedVm(instance, { pid, started }, await this.monitor(instance, { pid, started }), this.clock)
+    const ref = { pid, started }
+    const vm = new SimulatedVm(instance, ref, await monitorOf(ref, this.clock, () => connectRpc(instance.monitor, called)), this.clock)
     await vm.learnLayers()
     return vm
   }
@@ -55,7 +57,7 @@ export class Simulated implements Hypervisor {
     instance.pid = ref.pid
     instance.started = ref.started
     try {
-      vm = new SimulatedVm(instance, ref, await this.monitor(instance, ref), this.clock)
+      vm = new SimulatedVm(instance, ref, await monitorOf(ref, this.clock, () => connectRpc(instance.monitor, called)), this.clock)
       await vm.learnLayers()
       return vm
     } catch (cause) {
@@ -63,20 +65,5 @@ export class Simulated implements Hypervisor {
       const what = incoming === undefined ? 'did not start' : `cannot load ${incoming}`
       throw new Failure(incoming === undefined ? 'failed' : 'damaged', `the simulated ${spec.clientId} ${what} (${exit ?? 'no answer'})`, { cause })
     }
-  }
-
-  private async monitor({ monitor }: VmInstance, ref: ProcessRef): Promise<RpcClient> {
-    let last: unknown
-    const rpc = await until(this.clock, monitorMs, 10, async () => {
-      try {
-        return await connectRpc(monitor, 'the simulated VM')
-      } catch (error) {
-        last = error
-        if ((await startTime(ref.pid)) !== ref.started) throw error
-        return undefined
-      }
-    })
-    if (!rpc) throw new Failure('timed-out', 'its monitor does not answer', { cause: last })
-    return rpc
   }
 }
