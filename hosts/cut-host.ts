@@ -146,13 +146,13 @@ export class CutHost {
       })))
       await this.at.switchLink.ask('forward', this.ref)
       await Promise.all(vms.map((vm) => vm.abandonCut()))
-      for (const vm of vms) await this.at.registry.noteLayers(vm.instance.spec.vm)
       for (const name of this.order.vms) {
         await rm(join(this.folder, `${name}.memory.part`), { force: true })
         await rm(join(this.folder, `${name}.memory`), { force: true })
       }
       await rm(join(this.folder, `${this.channelsName}.part`), { force: true })
       await rm(join(this.folder, this.channelsName), { force: true })
+      for (const vm of vms) await this.at.registry.noteLayers(vm.instance.spec.vm) // writes, so after room was made: the disk may be full
       this.at.log.info({ ...this.ref, outcome }, 'cut is void: every VM runs')
       return { progress: 'told' }
     } catch (error) {

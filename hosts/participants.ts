@@ -21,9 +21,14 @@ interface OpenCut {
   running: Running<ParticipantState, ParticipantEvent>
   waiters: Map<CutAskName, Waiter[]>
   work: CutHost | undefined
+  /** Settles once it is over, or given up because its journal could not be written. */
+  ended: Promise<void>
+  /** Its journal could not be written and it is being voided: nothing is answered any more. */
+  lost?: Failure
   timer: NodeJS.Timeout | undefined
 }
 
+const againMs = 500
 /** Ended cuts whose journals are kept, so that a worker that asks again gets the recorded answer. */
 const keptJournals = 20
 
@@ -66,6 +71,7 @@ export class Participants {
       }
       cut = this.begin(ask.op, ask.slice, recorded ?? newParticipant())
     }
+    if (cut.lost) throw cut.lost
     const answer = new Promise<HostReport>((resolve, reject) => {
       cut.waiters.set(ask.ask, [...(cut.waiters.get(ask.ask) ?? []), { resolve, reject }])
     })
@@ -102,7 +108,7 @@ export class Participants {
   /** Settles once no cut of this slice is under way, but for those that are sealed: nothing stops their VMs any more. */
   async settled(slice: string): Promise<void> {
     for (const cut of this.open.values()) {
-      if (cut.slice === slice && !['sealed', 'ending'].includes(cut.running.state.phase)) await cut.running.over.catch(() => undefined)
+      if (cut.slice === slice && !['sealed', 'ending'].includes(cut.running.state.phase)) await cut.ended.catch(() => undefined)
     }
   }
 
@@ -118,7 +124,7 @@ export class Participants {
       const { phase } = other.running.state
       if (phase === 'sealed' && !(await this.obeyOutcome(other))) throw new Refusal('busy', `cut ${op} of this slice is sealed and not decided yet`)
       if (phase !== 'sealed' && phase !== 'ending') other.running.emit({ type: 'forwarded', why: 'a later cut began' })
-      await other.running.over
+      await other.ended.catch(() => undefined)
     }
     if (ask.k <= highest) throw new Refusal('refused', `epoch ${ask.k} was used before: this host has seen ${highest}`)
     await this.marks.raise(ask.slice, { k: ask.k, token: ask.token })
@@ -126,7 +132,7 @@ export class Participants {
 
   private begin(op: string, slice: string, state: ParticipantState): OpenCut {
     const cut: OpenCut = {
-      slice, waiters: new Map(), timer: undefined,
+      slice, waiters: new Map(), timer: undefined, ended: Promise.resolve(),
       work: state.order ? new CutHost(this.parts, state.order) : undefined,
       running: runMachine<ParticipantState, ParticipantEvent, ParticipantEffect>({
         step: stepParticipant,
@@ -144,11 +150,31 @@ export class Participants {
       }, state, []),
     }
     this.open.set(op, cut)
-    void cut.running.over.then(() => this.forget(), (error: unknown) => {
-      this.log.error({ op, err: error }, 'the journal of a cut could not be written')
-      for (const waiters of cut.waiters.values()) for (const w of waiters) w.reject(new Failure('failed', explain(error)))
-    })
+    cut.ended = cut.running.over.then(() => this.forget(), (error: unknown) => this.withoutJournal(op, cut, error))
+    cut.ended.catch((error: unknown) => this.log.error({ op, err: error }, 'an ended cut could not be forgotten'))
     return cut
+  }
+
+  /**
+   * The journal could not be written (a full disk), so the machine has stopped. What was sealed waits for its outcome as before;
+   * anything else is void, journal or not: no VM may stand because a disk is full. The next agent finds an older phase and voids it again.
+   */
+  private async withoutJournal(op: string, cut: OpenCut, error: unknown): Promise<void> {
+    this.log.error({ op, why: explain(error) }, 'the journal of a cut could not be written')
+    clearTimeout(cut.timer)
+    const lost = new Failure('failed', 'the host cannot write its journal: free some space there', { cause: error })
+    for (const waiters of cut.waiters.values()) for (const w of waiters) w.reject(lost)
+    const { state } = cut.running
+    if (state.phase === 'sealed' || state.phase === 'ending') {
+      const again = this.begin(op, cut.slice, state)
+      await this.parts.clock.sleep(againMs)
+      again.running.emit({ type: 'restarted' })
+      return
+    }
+    cut.lost = lost
+    for (let done = !cut.work; !done;) done = await cut.work!.work('void', undefined).then(() => true, () => false) // waits before it fails
+    this.open.delete(op)
+    await removeDurably(this.path(op)).catch(() => undefined)
   }
 
   private perform(cut: OpenCut, effect: ParticipantEffect, emit: (event: ParticipantEvent) => void): void {

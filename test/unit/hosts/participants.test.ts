@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { silentLog } from '../../../base/log.js'
+import { realClock as clock, until } from '../../../base/time.js'
+import { Layers } from '../../../hosts/layers.js'
+import { Participants } from '../../../hosts/participants.js'
+import { SliceMarks } from '../../../hosts/slice-marks.js'
+import type { SwitchLink } from '../../../hosts/switch-link.js'
+import type { VmRegistry } from '../../../hosts/vm-registry.js'
+import type { HostCutAsk } from '../../../snapshots/messages.js'
+import { MemoryHypervisor, MemoryVm } from '../../fakes/memory-hypervisor.js'
+import { useTempFolder } from '../../temp.js'
+
+const slice = '5f0c0d5e-0000-4000-8000-0000000000b1'
+const run = '0000000100000000'
+
+describe('the cuts of a host whose journal cannot be written', () => {
+  const folder = useTempFolder()
+
+  async function host() {
+    const instance = {
+      spec: {
+        vm: 'a', slice, clientId: 'a', memoryMiB: 1, cpus: 1, diskMiB: 1, image: 'i', nics: [], loginPort: 1, logins: [], neighbours: [], execute: [],
+      },
+      run, monitor: '', nicSockets: [], console: '', config: '', kernel: '', initrd: '', append: '', layers: ['/x'], topNode: '',
+    }
+    const vm = new MemoryVm(instance, true)
+    const registry = {
+      runningOf: () => [vm], vm: () => vm, noteLayers: async () => undefined, calibrated: async () => undefined,
+    } as unknown as VmRegistry
+    const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' } }
+    const asked: string[] = []
+    const switchLink = { ask: async (method: string) => { asked.push(method); return answers[method] ?? null } } as unknown as SwitchLink
+    const marks = new SliceMarks(join(folder(), 'slices'))
+    await marks.open()
+    const hypervisor = new MemoryHypervisor()
+    const journals = join(folder(), 'cuts')
+    const participants = new Participants(journals, marks, {
+      host: 'h1', store: join(folder(), 'store'), registry, layers: new Layers(join(folder(), 'layers'), () => hypervisor.makeLayer()), switchLink,
+      hypervisor, clock, log: silentLog,
+    })
+    await participants.recover()
+    const header = { slice, run, k: 2, op: 'op-2', token: 1 }
+    const prepare = (k: number): HostCutAsk =>
+      ({ ...header, k, op: `op-${k}`, ask: 'prepare', snapshot: `s-${k}`, kind: 'live', mode: 'live', vms: ['a'], force: false })
+    return { vm, participants, journals, header, prepare, asked }
+  }
+
+  it('are void: the VM that was stopped for one runs again, the coordinator hears why, and the next cut is admitted', async () => {
+    const { vm, participants, journals, header, prepare, asked } = await host()
+    await participants.ask(prepare(2))
+    vm.save = async () => { // the disk is full from here on: neither memory nor journal can be written
+      renameSync(journals, `${journals}.away`)
+      throw new Error('ENOSPC')
+    }
+    await assert.rejects(participants.ask({ ...header, ask: 'cut' }), /the host cannot write its journal/)
+    assert.ok(await until(clock, 5_000, 5, () => (vm.running && asked.includes('forward') ? true : undefined)), 'the VM stands')
+    renameSync(`${journals}.away`, journals)
+    assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
+  })
+
+  it('stay as they were where they are sealed: no VM is touched, and the outcome ends them once it can be written down', async () => {
+    const { vm, participants, journals, header, prepare } = await host()
+    const { ask: _, ...order } = prepare(2)
+    writeFileSync(join(journals, 'op-2.json'), JSON.stringify({ phase: 'sealed', order, reports: {}, why: '' }))
+    await participants.recover()
+    renameSync(journals, `${journals}.away`)
+    await assert.rejects(participants.ask({ ...header, ask: 'tell', outcome: 'commit' }), /cannot write its journal: free some space/)
+    assert.deepEqual(vm.asked, [])
+    renameSync(`${journals}.away`, journals)
+    assert.equal((await participants.ask({ ...header, ask: 'tell', outcome: 'commit' })).progress, 'told')
+    assert.deepEqual(vm.asked, [])
+  })
+})
