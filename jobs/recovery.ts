@@ -1,6 +1,7 @@
 // What the `on_failure` of a checkpoint policy does when a VM has died, without anybody's call: bring the whole slice back to
 // its latest snapshot, put it to sleep there, or stop it. Tried again a bounded number of times, each later than the one
 // before; a slice that has come to a new snapshot since, or has run for a while, has recovered.
+import { explain, Refusal } from '../base/errors.js'
 import { rfc3339 } from '../base/time.js'
 import { maxRetries } from '../rspec/checkpoint.js'
 import type { CheckpointPolicy } from '../rspec/topology.js'
@@ -23,7 +24,12 @@ export async function recoverSlices(at: PeriodicParts): Promise<void> {
     if (slice.operation || slice.shutdown) continue
     const failed = provisioned(slice).filter((s) => s.operational === 'geni_failed')
     if (failed.length === 0) await forgetRecovery(at, slice)
-    else if (isWhole(slice) && onFailureOf(slice) !== 'continue') await recover(at, slice, failed.map((s) => `${s.clientId}: ${s.resourceStatus}`).join('; '))
+    else if (isWhole(slice) && onFailureOf(slice) !== 'continue') {
+      // one slice that cannot be recovered now (somebody was quicker, or Redis failed) must not keep the others from it
+      await recover(at, slice, failed.map((s) => `${s.clientId}: ${s.resourceStatus}`).join('; ')).catch((error: unknown) => {
+        if (!(error instanceof Refusal)) at.log.error({ slice: slice.urn, why: explain(error) }, 'a recovery could not begin: it is tried again')
+      })
+    }
   }
 }
 
@@ -44,13 +50,14 @@ async function recover(at: PeriodicParts, slice: SliceRecord, cause: string): Pr
   }
   const now = at.clock.now()
   const recovery: Recovery = {
-    attempts: attempts + 1, last: rfc3339(now), snapshot: snapshot?.id ?? '', over: action === 'fail',
+    attempts: attempts + 1, last: rfc3339(now), snapshot: snapshot?.id ?? '', over: false,
     notBefore: rfc3339(now + Math.min(longestWaitMs, firstWaitMs * 2 ** attempts)),
     story: [...before?.story ?? [], `${rfc3339(now)} ${cause}`].slice(-keptLines),
   }
   const { operation } = await beginOperation(at, slice.urn, {
     kind: action === 'rollback' ? 'rollback' : 'halt', who: recoveryWho, why: cause, callId: '-', params: snapshot ? { snapshot: snapshot.id } : {},
   }, (record, begun) => {
+    if (!isWhole(record) || provisioned(record).every((s) => s.operational === 'geni_ready')) throw new Refusal('busy', 'it was mended since we looked')
     record.recovery = recovery
     begun.params = { ...begun.params, was: Object.fromEntries(provisioned(record).map((s) => [s.id, s.operational])) }
     for (const sliver of provisioned(record)) {

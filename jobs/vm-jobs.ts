@@ -73,9 +73,10 @@ export async function stopJob(at: JobParts, slice: SliceRecord, operation: Opera
 /** The policy's `suspend` and `fail`: nothing of the slice runs on beside a VM that has died. Asleep, it can be resumed from its snapshot. */
 export async function haltJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
   const { snapshot } = operation.params
-  for (const sliver of provisioned(slice)) await at.hosts.stopVm(sliver.host, sliver.id)
+  await stopEvery(at, slice)
   await endOperation(at, operation, { state: 'done', ...(snapshot !== undefined ? { result: { snapshot } } : {}) }, (record) => {
     if (snapshot !== undefined) record.head = snapshot
+    else if (record.recovery) record.recovery.over = true
     for (const sliver of provisioned(record)) {
       const text = snapshot === undefined ? `stopped by the policy: ${operation.why}` : `suspended by the policy at snapshot ${snapshot}: ${operation.why}`
       Object.assign(sliver, {
@@ -85,11 +86,15 @@ export async function haltJob(at: JobParts, slice: SliceRecord, operation: Opera
   })
 }
 
-/** After Shutdown nothing of the slice runs; what it has on disk stays for the operator. */
-export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
-  // every VM is tried: one host that is away must not let the others run on
+/** Every VM is tried: one host that is away must not let the others run on. */
+async function stopEvery(at: JobParts, slice: SliceRecord): Promise<void> {
   const tried = await Promise.allSettled(provisioned(slice).map((sliver) => at.hosts.stopVm(sliver.host, sliver.id)))
   for (const t of tried) if (t.status === 'rejected') throw new Failure('failed', 'not every VM could be stopped', { cause: t.reason })
+}
+
+/** After Shutdown nothing of the slice runs; what it has on disk stays for the operator. */
+export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  await stopEvery(at, slice)
   await endOperation(at, operation, { state: 'done' }, (record) => {
     for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_notready', resourceStatus: 'the slice was shut down by its operator' })
   })

@@ -66,6 +66,30 @@ describe('recovery by the policy', () => {
     assert.equal(await g.look(), undefined)
   })
 
+  it('stops it later where a host would not let it at first, though the policy says fail', async () => {
+    const g = await guarded({ onFailure: 'fail' })
+    await g.kill()
+    g.hosts.failing.set('stopVm', 'the host is busy')
+    assert.equal(await g.look(), 'halt')
+    g.hosts.failing.clear()
+    g.time.at += 60_000
+    assert.equal(await g.look(), 'halt')
+    assert.deepEqual(await g.states(g.slice), ['geni_failed', 'geni_failed'])
+    g.time.at += 60_000
+    assert.equal(await g.look(), undefined)
+  })
+
+  it('recovers a slice though another one cannot be recovered at this moment', async () => {
+    const g = await guarded({ onFailure: 'rollback' })
+    await g.kill()
+    const other = { ...structuredClone(await g.now()), urn: `${g.slice.urn}-other`, uuid: '00000000-0000-4000-8000-0000000000ff' }
+    await g.store.create(other)
+    const list = g.snapshots.list.bind(g.snapshots)
+    g.snapshots.list = async (uuid) => { if (uuid === other.uuid) throw new Error('its folder cannot be read'); return list(uuid) }
+    assert.equal(await g.look(), 'rollback')
+    assert.deepEqual(await g.states(g.slice), ['geni_ready', 'geni_ready'])
+  })
+
   for (const policy of [{}, { onFailure: 'continue' as const }]) {
     it(`leaves the others running where it says ${policy.onFailure ?? 'nothing'}`, async () => {
       const g = await guarded(policy)
