@@ -30,6 +30,8 @@ export const limits = {
   prepareMs: 10_000,
   sealMs: 120_000,
   restoreMs: 60_000,
+  /** Merging disk layers in the background: some GiB with the idle share of a busy disk. */
+  mergeMs: 30 * 60_000,
   /** From start to an SSH banner; TCG on a loaded machine needs 3 to 60 s. */
   bootMs: 180_000,
   /** No snapshot begins with less than this free on the store. */

@@ -1,17 +1,13 @@
 // The agent of one host: what it can be asked (snapshots/messages.ts and VmHosts in slices/needs.ts), each answer
 // idempotent, each change on disk before it is acted on.
 import { rm } from 'node:fs/promises'
-import { basename } from 'node:path'
 import { Refusal } from '../base/errors.js'
 import { ImageStore } from '../snapshots/image-store.js'
-import type { Inventory } from '../snapshots/inventory.js'
 import type { AgentAsks, HostCutAsk, Maxima, RestoreHeader, RestoreOrder } from '../snapshots/messages.js'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { HostCapacity, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
+import type { Collapse } from './collapse.js'
 import { hostCapacity, overheadMiB } from './capacity.js'
-import type { Layers } from './layers.js'
 import type { Participants } from './participants.js'
 import type { RestoreHost } from './restore-host.js'
 import type { SliceMarks } from './slice-marks.js'
@@ -25,7 +21,7 @@ export interface AgentParts {
   registry: VmRegistry
   participants: Participants
   restores: RestoreHost
-  layers: Layers
+  collapse: Collapse
   marks: SliceMarks
 }
 
@@ -47,7 +43,8 @@ export function agentHandlers(at: AgentParts) {
         throw new Refusal('refused', `snapshot ${snapshot} is committed: its outcome must go first`)
       }
       await rm(store.folder(slice, snapshot), { recursive: true, force: true })
-      await collectLayers(at)
+      await at.collapse.collect()
+      at.collapse.soon()
       return null
     },
   }
@@ -61,30 +58,9 @@ export function agentHandlers(at: AgentParts) {
     stopVm: ({ vm }: { vm: string }) => at.registry.stop(vm),
     destroyVm: async ({ vm }: { vm: string }): Promise<void> => {
       await at.registry.destroy(vm)
-      await collectLayers(at)
+      await at.collapse.collect()
     },
     reports: (): VmReport[] => at.registry.reports(),
     killAll: () => at.registry.killAll(),
   }
-}
-
-/** Removes the disk layers that no VM, no open restore and no snapshot refers to. Not while a cut makes new ones. */
-export async function collectLayers(at: AgentParts): Promise<void> {
-  if (at.participants.isCutting()) return
-  const needed = new Set([...at.registry.layersInUse(), ...at.restores.layersInUse()].map((path) => basename(path)))
-  const store = new ImageStore(at.store)
-  for (const slice of await store.slices()) {
-    for (const id of await store.ids(slice)) {
-      for (const name of await layersOfSnapshot(join(store.folder(slice, id), 'inventory.json'))) needed.add(name)
-    }
-  }
-  await at.layers.collect(needed)
-}
-
-/** An inventory that cannot be read keeps nothing: without one a folder is no snapshot. */
-async function layersOfSnapshot(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  if (text === undefined) return []
-  const inventory = JSON.parse(text) as Inventory
-  return inventory.hosts.flatMap((share) => share.vms.flatMap((vm) => vm.layers.map((l) => l.name)))
 }

@@ -1,13 +1,18 @@
 // Disk layers: files, each on top of the one before. A layer that a cut froze never changes again, and goes only
-// when no running VM and no snapshot refers to it.
+// when no running VM and no snapshot refers to it, or when another one holds the same (layer-chains.ts, collapse.ts).
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { makeFolder, syncFile, syncFolder, writeDurably } from '../base/durable.js'
 import { Failure } from '../base/errors.js'
 import type { Part } from '../snapshots/messages.js'
-import type { LayerOn } from './hypervisor/hypervisor.js'
+import type { Hypervisor, LayerOn, LayersToMerge } from './hypervisor/hypervisor.js'
+import { presentParts, type Replacement } from './layer-chains.js'
+
+/** Beside a layer: its digest, and which layers it replaces. */
+const digestSuffix = '.sha256'
+const replacesSuffix = '.replaces'
 
 /** SHA-256 of a file, read as a stream: a memory image does not fit where it should not be. */
 export async function digestOf(path: string): Promise<string> {
@@ -18,16 +23,24 @@ export async function digestOf(path: string): Promise<string> {
 
 export class Layers {
   readonly folder: string
-  private readonly make: (path: string, on: LayerOn) => Promise<void>
+  /** In the order in which they were made. */
+  readonly replacements: Replacement[] = []
+  private readonly maker: Pick<Hypervisor, 'makeLayer' | 'mergeLayers'>
+  /** The last one that was merged: it stays until it is noted, or given up. */
+  private merged = ''
 
-  /** `make`: how the hypervisor makes one. */
-  constructor(folder: string, make: (path: string, on: LayerOn) => Promise<void>) {
+  constructor(folder: string, maker: Pick<Hypervisor, 'makeLayer' | 'mergeLayers'>) {
     this.folder = folder
-    this.make = make
+    this.maker = maker
   }
 
   async open(): Promise<void> {
     await makeFolder(this.folder)
+    for (const file of (await readdir(this.folder)).filter((name) => name.endsWith(replacesSuffix))) {
+      const found = JSON.parse(await readFile(this.path(file), 'utf8')) as Replacement
+      if (found.format !== 1) throw new Failure('damaged', `${this.path(file)} has format ${String(found.format)}, this program reads 1`)
+      this.replacements.push(found)
+    }
   }
 
   path(name: string): string {
@@ -38,8 +51,46 @@ export class Layers {
   async create(name: string, on: LayerOn): Promise<string> {
     const path = this.path(name)
     await rm(path, { force: true })
-    await this.make(path, on)
+    await this.maker.makeLayer(path, on)
     return path
+  }
+
+  /** Where the layers of a snapshot are found today: fewer, if some were merged since. */
+  present(parts: Part[]): Part[] {
+    return presentParts(parts, this.replacements).parts
+  }
+
+  /** Makes one layer of several, by names. Nobody knows of it before `replace`. */
+  async merge(name: string, what: LayersToMerge, signal: AbortSignal): Promise<Replacement> {
+    this.merged = name
+    const paths = (names: string[]) => names.map((n) => this.path(n))
+    const replaces = await this.seal(paths(what.layers))
+    const part = this.path(`${name}.part`)
+    await rm(part, { force: true })
+    await this.maker.mergeLayers(part, { ...what, layers: paths(what.layers), on: paths(what.on) }, signal)
+    await rename(part, this.path(name))
+    const [into] = await this.seal([this.path(name)])
+    return { format: 1, into: into!, replaces }
+  }
+
+  /** From here on it is found where the others were, after a crash too. */
+  async replace(replacement: Replacement): Promise<void> {
+    await writeDurably(this.path(`${replacement.into.name}${replacesSuffix}`), JSON.stringify(replacement))
+    this.replacements.push(replacement)
+  }
+
+  async discard({ into }: Replacement): Promise<void> {
+    for (const path of [this.path(into.name), `${this.path(into.name)}${digestSuffix}`]) await rm(path, { force: true })
+  }
+
+  /** Bytes of each layer. */
+  async sizes(): Promise<Map<string, number>> {
+    const sizes = new Map<string, number>()
+    for (const name of await readdir(this.folder)) {
+      const { size } = await stat(this.path(name)).catch(() => ({ size: 0 })) // gone since
+      sizes.set(name, size)
+    }
+    return sizes
   }
 
   /** The chain as parts of a snapshot. Before: all of it is frozen. Digests are taken once and kept beside the layers. */
@@ -50,7 +101,7 @@ export class Layers {
     return parts
   }
 
-  /** Are these layers here, and what they were? */
+  /** Are these layers here (`present`), and what they were? */
   async verify(parts: Part[]): Promise<void> {
     for (const part of parts) {
       const path = this.path(part.name)
@@ -59,25 +110,29 @@ export class Layers {
     }
   }
 
-  /** Removes every layer that is not in `needed` (file names). */
-  async collect(needed: Set<string>): Promise<number> {
-    let removed = 0
-    for (const name of await readdir(this.folder)) {
-      if (needed.has(name.replace(/\.sha256$/, ''))) continue
-      await rm(this.path(name), { force: true })
-      removed++
+  /** Removes every layer that is not in `needed` (names), and every replacement that nobody goes by. */
+  async collect(needed: Set<string>, goneBy: Set<Replacement>): Promise<void> {
+    for (const [i, replacement] of [...this.replacements.entries()].reverse()) {
+      if (!goneBy.has(replacement) && !needed.has(replacement.into.name)) this.replacements.splice(i, 1)
     }
-    return removed
+    const kept = new Set([
+      ...[...needed].flatMap((name) => [name, `${name}${digestSuffix}`]),
+      ...this.replacements.map(({ into }) => `${into.name}${replacesSuffix}`),
+    ])
+    for (const name of await readdir(this.folder)) {
+      if (kept.has(name) || (this.merged !== '' && name.startsWith(this.merged))) continue
+      await rm(this.path(name), { force: true })
+    }
   }
 
   private async sealOne(path: string): Promise<Part> {
-    const kept = await readFile(`${path}.sha256`, 'utf8').catch(() => '')
+    const kept = await readFile(`${path}${digestSuffix}`, 'utf8').catch(() => '')
     const { size } = await stat(path)
     const [bytes, digest] = kept.split(' ')
     if (digest && Number(bytes) === size) return { name: basename(path), bytes: size, digest }
     await syncFile(path)
     const fresh = await digestOf(path)
-    await writeDurably(`${path}.sha256`, `${size} ${fresh}`)
+    await writeDurably(`${path}${digestSuffix}`, `${size} ${fresh}`)
     return { name: basename(path), bytes: size, digest: fresh }
   }
 }

@@ -8,8 +8,9 @@ import { makeFolder } from '../base/durable.js'
 import { makeLog } from '../base/log.js'
 import { serveRpc, type RpcServer } from '../base/rpc.js'
 import { realClock as clock } from '../base/time.js'
-import { agentHandlers, collectLayers, type AgentParts } from './agent.js'
+import { agentHandlers, type AgentParts } from './agent.js'
 import { chooseAccelerator, type Accelerator } from './accelerator.js'
+import { Collapse } from './collapse.js'
 import { readImage, simulatedImage, type GuestImage } from './guest-image.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
 import { Qemu } from './hypervisor/qemu/qemu.js'
@@ -52,7 +53,7 @@ const image = simulated ? simulatedImage : await readImage(config.imageFolder)
 const hypervisor = simulated ? new Simulated(clock) : await qemu(image)
 const { accelerator } = hypervisor
 const marks = new SliceMarks(join(config.folder, 'slices'))
-const layers = new Layers(join(config.folder, 'layers'), (path, on) => hypervisor.makeLayer(path, on))
+const layers = new Layers(join(config.folder, 'layers'), hypervisor)
 await marks.open()
 await layers.open()
 
@@ -80,8 +81,9 @@ await restores.recover()
 await registry.resumeStopped()
 await registry.reconnect()
 
-const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, layers, marks }
-await collectLayers(agent)
+const collapse = new Collapse({ store: config.store, registry, participants, restores, layers, log })
+const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, marks }
+await collapse.collect()
 const server = await serveRpc(config.socket, agentHandlers(agent), log)
 served.by = server
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
@@ -94,14 +96,20 @@ async function qemu(guest: GuestImage): Promise<Hypervisor> {
 }
 
 const outcomesMs = 2_000
+const collapseMs = 30_000
 const watching = setInterval(() => {
   void Promise.all([participants.checkOutcomes(), restores.checkOutcomes()])
     .catch((error: unknown) => log.error({ err: error }, 'an outcome could not be read'))
 }, outcomesMs)
 
+const merging = setInterval(() => collapse.soon(), collapseMs)
+collapse.soon()
+
 process.on('SIGTERM', () => {
   void (async () => {
     clearInterval(watching)
+    clearInterval(merging)
+    await collapse.stop()
     await server.close()
     registry.releaseAll()
     switchLink.close()

@@ -65,11 +65,9 @@ export class Participants {
     let cut = this.open.get(ask.op)
     if (!cut) {
       const recorded = await this.recorded(ask.op)
-      if (!recorded && ask.ask === 'prepare') {
-        await this.parts.registry.calibrated(ask.slice)
-        await this.admit(ask, marks.k)
-      }
-      cut = this.begin(ask.op, ask.slice, recorded ?? newParticipant())
+      cut = recorded || ask.ask !== 'prepare'
+        ? this.begin(ask.op, ask.slice, recorded ?? newParticipant())
+        : await this.parts.registry.outsideCuts(ask.slice, () => this.admit(ask, marks.k))
     }
     if (cut.lost) throw cut.lost
     const answer = new Promise<HostReport>((resolve, reject) => {
@@ -112,13 +110,18 @@ export class Participants {
     }
   }
 
+  /** Is there a cut of this slice of which the outcome is not done yet? Until then its layers are nobody's to change. */
+  isOpen(slice: string): boolean {
+    return [...this.open.values()].some((cut) => cut.slice === slice && !isOver(cut.running.state))
+  }
+
   /** Is this VM stopped for a suspension that is sealed and waits for its outcome? */
   holds(vm: string): boolean {
     return [...this.open.values()].some(({ running: { state } }) =>
       ['sealed', 'ending'].includes(state.phase) && state.order?.kind === 'suspend' && state.order.vms.includes(vm))
   }
 
-  private async admit(ask: HostCutAsk & { ask: 'prepare' }, highest: number): Promise<void> {
+  private async admit(ask: HostCutAsk & { ask: 'prepare' }, highest: number): Promise<OpenCut> {
     for (const [op, other] of this.open) {
       if (other.slice !== ask.slice || isOver(other.running.state)) continue
       const { phase } = other.running.state
@@ -128,6 +131,7 @@ export class Participants {
     }
     if (ask.k <= highest) throw new Refusal('refused', `epoch ${ask.k} was used before: this host has seen ${highest}`)
     await this.marks.raise(ask.slice, { k: ask.k, token: ask.token })
+    return this.open.get(ask.op) ?? this.begin(ask.op, ask.slice, newParticipant())
   }
 
   private begin(op: string, slice: string, state: ParticipantState): OpenCut {

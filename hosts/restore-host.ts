@@ -64,7 +64,12 @@ export class RestoreHost {
 
   /** Layers of a restore that is not over belong to nobody's record yet. */
   layersInUse(): string[] {
-    return [...this.ready.values()].flatMap((r) => r.journal.instances.flatMap((i) => i.layers))
+    return this.disks().flatMap((disk) => disk.layers)
+  }
+
+  /** The disks of VMs that are being made. */
+  disks(): { diskMiB: number; layers: string[] }[] {
+    return [...this.ready.values()].flatMap((r) => r.journal.instances.map((i) => ({ diskMiB: i.spec.diskMiB, layers: i.layers })))
   }
 
   /** One thing at a time for a slice: what an earlier worker has begun is ended before the next begins. */
@@ -91,7 +96,8 @@ export class RestoreHost {
     const vms: Vm[] = []
     this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
     try {
-      const ends = await Promise.allSettled([this.verify(order), this.load(journal, vms)])
+      const present = new Map(order.vms.map((sealed) => [sealed.vm, this.at.layers.present(sealed.layers)])) // for both: what is loaded is what is verified
+      const ends = await Promise.allSettled([this.verify(order, present), this.load(journal, vms, present)])
       for (const end of ends) if (end.status === 'rejected') throw end.reason
       faultPoint('agent.restore.loaded')
       const replayed = await this.connect(order, vms)
@@ -164,15 +170,15 @@ export class RestoreHost {
     if (!opened) this.at.log.error({ vm: vm.instance.spec.vm, why }, 'it runs without a management login')
   }
 
-  private async load(journal: Journal, vms: Vm[]): Promise<void> {
+  private async load(journal: Journal, vms: Vm[], present: Map<string, Part[]>): Promise<void> {
     const { order } = journal
     journal.instances.push(...order.vms.map((sealed) => {
-      const frozen = sealed.layers.map((l) => this.at.layers.path(l.name))
+      const frozen = present.get(sealed.vm)!.map((l) => this.at.layers.path(l.name))
       return this.at.registry.instanceOf(sealed.spec, order.run, [...frozen, this.at.layers.path(`${sealed.vm}.${order.op}.qcow2`)])
     }))
     const made = await Promise.allSettled([
       this.write(journal), // names what is being made: whoever finds it removes it
-      ...journal.instances.map(({ layers }) => this.at.layers.create(basename(layers.at(-1)!), { base: layers.at(-2)! })),
+      ...journal.instances.map(({ layers, spec }) => this.at.layers.create(basename(layers.at(-1)!), { base: layers.at(-2)!, sizeMiB: spec.diskMiB })),
     ])
     for (const end of made) if (end.status === 'rejected') throw end.reason
     const ends = await Promise.allSettled(order.vms.map(async (sealed, i) => {
@@ -183,10 +189,10 @@ export class RestoreHost {
     await this.write(journal) // now with pids: the next agent finds the processes
   }
 
-  private async verify(order: RestoreOrder): Promise<void> {
+  private async verify(order: RestoreOrder, present: Map<string, Part[]>): Promise<void> {
     await Promise.all([
       ...order.vms.map((sealed) => this.verifyPart(order, sealed.memory)),
-      ...order.vms.map((sealed) => this.at.layers.verify(sealed.layers)),
+      ...[...present.values()].map((layers) => this.at.layers.verify(layers)),
       this.verifyPart(order, order.channels),
     ])
   }

@@ -4,6 +4,7 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
 import type { Clock } from '../base/time.js'
 import { Turns } from '../base/turns.js'
@@ -47,12 +48,14 @@ export interface RegistryParts {
   mayStand(vm: string): boolean
 }
 
-const calibrations = (slice: string): string => `calibrations of ${slice}`
+const beside = (slice: string): string => `beside the cuts of ${slice}`
 
 export class VmRegistry {
   private readonly records = new Map<string, VmRecord>()
   private readonly live = new Map<string, Vm>()
   private readonly turns = new Turns()
+  /** Layers that are replaced, and that a record on disk may still name. */
+  private readonly stillNoted = new Set<string>()
   private readonly at: RegistryParts
 
   constructor(parts: RegistryParts) {
@@ -67,8 +70,11 @@ export class VmRegistry {
       this.records.set(record.spec.vm, record)
       if (record.instance === null) continue
       const vm = await this.at.hypervisor.adopt(record.instance)
-      if (vm) this.attach(record, vm)
-      else await this.died(record, 'its process was gone when the host agent was started')
+      if (vm) {
+        const noted = record.layers.join()
+        this.attach(record, vm)
+        if (record.layers.join() !== noted) await this.save(record) // what it names on disk must be there
+      } else await this.died(record, 'its process was gone when the host agent was started')
     }
   }
 
@@ -131,13 +137,13 @@ export class VmRegistry {
         const seq = marks.switchBoots * 2 ** 32
         await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
       }
-      await this.turns.run(calibrations(slice), () => this.calibrateSlice(slice))
+      await this.outsideCuts(slice, () => this.calibrateSlice(slice))
     }
   }
 
-  /** Settles once no VM of the slice is being calibrated: that stops it, and so may not happen in a cut. */
-  async calibrated(slice: string): Promise<void> {
-    await this.turns.run(calibrations(slice), () => Promise.resolve())
+  /** What may not happen in a cut (it stops VMs, or changes their disks), and what begins one: one of them at a time. */
+  outsideCuts<T>(slice: string, work: () => Promise<T>): Promise<T> {
+    return this.turns.run(beside(slice), work)
   }
 
   private async calibrateSlice(slice: string): Promise<void> {
@@ -199,7 +205,7 @@ export class VmRegistry {
     if (!image) throw new Failure('failed', `this host has no image ${spec.image}`)
     const socket = join(this.at.runFolder, `${spec.vm}.${run.slice(-8)}`)
     return {
-      spec, run, layers: [...layers], topNode: '',
+      spec, run, layers: [...layers],
       monitor: `${socket}.qmp`,
       nicSockets: spec.nics.map((_, i) => `${socket}.n${i}`),
       console: this.consolePath(spec.vm), config: this.configPath(spec.vm),
@@ -228,7 +234,29 @@ export class VmRegistry {
   }
 
   layersInUse(): string[] {
-    return [...this.records.values()].flatMap((r) => [...r.layers, ...(this.live.get(r.spec.vm)?.instance.layers ?? [])])
+    const ofRecords = [...this.records.values()].flatMap((r) => [...r.layers, ...(r.instance?.layers ?? []), ...(this.live.get(r.spec.vm)?.instance.layers ?? [])])
+    return [...ofRecords, ...this.stillNoted]
+  }
+
+  /** The disk of every VM, running or not. */
+  disks(): { vm: string; slice: string; diskMiB: number; layers: string[] }[] {
+    return [...this.records.values()].map(({ spec, layers }) => ({
+      vm: spec.vm, slice: spec.slice, diskMiB: spec.diskMiB, layers: this.live.get(spec.vm)?.instance.layers ?? layers,
+    }))
+  }
+
+  /** Before: no cut of its slice is under way (outsideCuts). After: its disk has `by` in the place of `layers`, and its record says so. */
+  async replaceLayers(name: string, layers: string[], by: string): Promise<void> {
+    const record = this.record(name)
+    const vm = this.live.get(name)
+    for (const layer of layers) this.stillNoted.add(layer)
+    if (vm) await vm.replaceLayers(layers, by)
+    else if (record.instance) throw new Failure('failed', 'it is just being started')
+    else record.layers.splice(record.layers.indexOf(layers[0]!), layers.length, by)
+    faultPoint('agent.collapse.replaced')
+    if (vm) await this.noteLayers(name)
+    else await this.save(record)
+    for (const layer of layers) this.stillNoted.delete(layer)
   }
 
   reports(): VmReport[] {

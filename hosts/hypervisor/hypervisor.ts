@@ -19,8 +19,6 @@ export interface VmInstance {
   append: string
   /** Disk layers of the data disk, oldest first; the last one is written to. */
   layers: string[]
-  /** The hypervisor's own name for the layer that is written to. */
-  topNode: string
   pid?: number
   /** Field 22 of /proc/PID/stat: with the pid it names one process for ever. */
   started?: string
@@ -65,6 +63,12 @@ export interface Vm {
   /** Gives up a cut at whatever point it is. After: the VM runs, and can be cut again. Safe to call at any time. */
   abandonCut(): Promise<void>
 
+  /**
+   * Before: `layers` lie one on the other in its disk, the one that is written to is not among them, and no cut is under way.
+   * After: it reads `by`, which holds the same, in their place, and has them open no more. On failure it has its disk as before.
+   */
+  replaceLayers(layers: string[], by: string): Promise<void>
+
   /** After: no process. Never fails but on a process that cannot be killed. */
   kill(): Promise<void>
   /** The agent lets go; the VM lives on. */
@@ -72,7 +76,10 @@ export interface Vm {
 }
 
 /** What a new disk layer lies on: an older layer, or nothing. */
-export type LayerOn = { base: string } | { sizeMiB: number }
+export type LayerOn = { base?: string; sizeMiB: number }
+
+/** Frozen layers that lie one on the other, oldest first, on those of `on`. */
+export interface LayersToMerge { layers: string[]; on: string[]; sizeMiB: number }
 
 export interface Hypervisor {
   readonly accelerator: string
@@ -81,6 +88,8 @@ export interface Hypervisor {
   readonly machine: string
   /** Before: no file at `path`. After: an empty disk, or an empty layer on `base`. */
   makeLayer(path: string, on: LayerOn): Promise<void>
+  /** Before: no file at `path`. After: one layer there that holds what `layers` hold, on disk; they are as they were. On failure, and when it is told to end: no file. */
+  mergeLayers(path: string, what: LayersToMerge, signal: AbortSignal): Promise<void>
   /** After: running from its kernel. On failure: no process is left. */
   boot(instance: VmInstance): Promise<Vm>
   /** After: paused, with the memory of `memoryFile` loaded. On failure: no process is left. */

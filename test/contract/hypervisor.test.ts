@@ -1,6 +1,6 @@
 // What hosts/hypervisor/hypervisor.ts promises, asked of every driver that there is.
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure } from '../../base/errors.js'
 import { realClock as clock, until } from '../../base/time.js'
@@ -67,7 +67,7 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
 
     async function loaded(plan: CutPlan, frozen: string[]): Promise<{ again: Vm; instance: VmInstance; spec: VmSpec }> {
       const other = specOf(rig.keys.public, firstPort + 1)
-      const top = await rig.layers.create(`${plan.overlay.split('/').at(-1)!}.restored`, { base: frozen.at(-1)! })
+      const top = await rig.layers.create(`${plan.overlay.split('/').at(-1)!}.restored`, { base: frozen.at(-1)!, sizeMiB: spec.diskMiB })
       const instance = rig.instance(other, '0000000200000000', [...frozen, top])
       return { again: rig.keep(await rig.hypervisor.load(instance, plan.memoryFile)), instance, spec: other }
     }
@@ -155,9 +155,57 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
       const plan = planOf()
       const { frozen } = await cut(plan)
       writeFileSync(plan.memoryFile, 'this is no memory of anybody')
-      const instance = rig.instance(specOf(rig.keys.public, firstPort + 1), '0000000300000000', [...frozen, await rig.layers.create('damaged.qcow2', { base: frozen.at(-1)! })])
+      const instance = rig.instance(specOf(rig.keys.public, firstPort + 1), '0000000300000000', [...frozen, await rig.layers.create('damaged.qcow2', { base: frozen.at(-1)!, sizeMiB: spec.diskMiB })])
       await assert.rejects(rig.hypervisor.load(instance, plan.memoryFile), Failure)
       assert.ok(!isUsed(instance.pid))
+    })
+
+    it('reads one layer in the place of several that it holds together, as does what is restored later', async () => {
+      const login = await rig.login(spec)
+      for (let i = 0; i < 3; i++) {
+        const before = await disk(login)
+        await cut(planOf())
+        assert.ok(await until(clock, 20_000, 50, async () => ((await disk(login)).done > before.done ? true : undefined)), 'there is something in each layer')
+      }
+      const chain = [...vm.instance.layers]
+      const sealed = chain.slice(0, -1).map((path) => readFileSync(path))
+      const merge = async (from: number, to: number) => {
+        const all = [...vm.instance.layers]
+        const path = rig.layers.path(`merged-${++cuts}.qcow2`)
+        await rig.hypervisor.mergeLayers(path, { layers: all.slice(from, to), on: all.slice(0, from), sizeMiB: spec.diskMiB }, new AbortController().signal)
+        await vm.replaceLayers(all.slice(from, to), path)
+        assert.deepEqual(vm.instance.layers, [...all.slice(0, from), path, ...all.slice(to)])
+      }
+      await merge(1, 3)
+      await merge(0, 2)
+      await merge(0, chain.length - 3) // up to the one that is written to
+      assert.equal(vm.instance.layers.length, 2)
+      assert.ok(chain.slice(0, -1).every((path, i) => readFileSync(path).equals(sealed[i]!)), 'what was frozen is as it was')
+      const open = readdirSync(`/proc/${vm.instance.pid!}/fd`).flatMap((fd) => {
+        try {
+          return [readlinkSync(`/proc/${vm.instance.pid!}/fd/${fd}`)]
+        } catch {
+          return []
+        }
+      })
+      assert.deepEqual(open.filter((path) => chain.slice(0, -1).includes(path)), [], 'the old ones are not open any more')
+      for (const path of chain.slice(0, -1)) rmSync(path)
+
+      await assert.rejects(vm.replaceLayers(chain.slice(0, 2), vm.instance.layers[0]!), 'layers that it does not have')
+      const at = await disk(login)
+      assert.ok(await until(clock, 20_000, 50, async () => ((await disk(login)).done > at.done ? true : undefined)), 'it goes on writing')
+      const plan = planOf()
+      const { frozen } = await cut(plan)
+      const { again, spec: other } = await loaded(plan, frozen)
+      await again.openLogin()
+      await again.resume()
+      const second = await rig.login(other)
+      assert.ok((await disk(second)).ok, 'its disk is in step with its memory')
+      await second.run('sync; echo 3 > /proc/sys/vm/drop_caches') // and is read from what was merged
+      assert.match(await second.run('bank report'), /./)
+      second.close()
+      login.close()
+      await again.kill()
     })
 
     it('finds a VM again that an earlier agent has let go, with the layers that it really has', async () => {

@@ -39,6 +39,9 @@ export class MemoryVm implements Vm {
     this.running = true
   }
   async abandonCut(): Promise<void> { this.asked.push('abandonCut') }
+  async replaceLayers(layers: string[], by: string): Promise<void> {
+    this.instance.layers.splice(this.instance.layers.indexOf(layers[0]!), layers.length, by)
+  }
   async kill(): Promise<void> { this.die('it was stopped') }
   release(): void { this.asked.push('release') }
 }
@@ -51,6 +54,7 @@ export class MemoryHypervisor implements Hypervisor {
   readonly alive = new Map<string, MemoryVm>()
 
   async makeLayer(): Promise<void> { /* no VM here reads a disk */ }
+  async mergeLayers(): Promise<void> { /* nor what several layers hold */ }
   async boot(instance: VmInstance): Promise<Vm> { return this.made(instance, true) }
   async load(instance: VmInstance): Promise<Vm> { return this.made(instance, false) }
   async adopt(instance: VmInstance): Promise<Vm | undefined> { return this.alive.get(instance.spec.vm) }

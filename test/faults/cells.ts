@@ -5,7 +5,7 @@ export interface Point {
   name: string
   text: string
   /** What is under way when the point comes; `idle`: nothing. */
-  during: 'idle' | 'snapshot' | 'rollback'
+  during: 'idle' | 'snapshot' | 'rollback' | 'merge'
 }
 export interface Cell { point: string; victim: string; ok: boolean; why: string; seconds: number }
 
@@ -27,14 +27,19 @@ export const points: Point[] = [
   { name: 'worker.restore.decided', text: 'restore: after GO', during: 'rollback' },
   { name: 'agent.restore.old-ended', text: 'restore: old VMs ended', during: 'rollback' },
   { name: 'agent.restore.replaced', text: 'restore: one new VM in its place', during: 'rollback' },
+  { name: 'agent.collapse.merged', text: 'disk layers merged', during: 'merge' },
+  { name: 'agent.collapse.noted', text: 'merged layer noted', during: 'merge' },
+  { name: 'agent.collapse.replaced', text: 'one VM reads it', during: 'merge' },
 ]
 
 export async function cell(rig: FaultRig, point: Point, victim: Victim): Promise<void> {
+  const earlier = point.during === 'merge' ? await rig.snapshot() : ''
   const good = await rig.snapshot() // consistent, and what a lossy fault goes back to
   if (point.during === 'idle') process.kill(rig.pidOf(victim), 'SIGKILL')
   else {
     rig.arm(point.name, victim)
     if (point.during === 'snapshot') await rig.whenFree(() => rig.slice.action('violin_snapshot'))
+    else if (point.during === 'merge') await rig.whenFree(() => rig.slice.action('violin_delete', { violin_snapshot: earlier }))
     else await rig.whenFree(() => rig.slice.action('violin_rollback', { violin_snapshot: good }))
     await rig.struck(point.name)
   }

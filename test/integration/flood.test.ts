@@ -60,7 +60,7 @@ describe('a flood into a VM at the moment of its cut, on real QEMU', function ()
   async function addPorts(of: Vm, inRun: string, raw: RawPort | undefined, latch?: PortLatch): Promise<void> {
     await rig.switchLink.ask('addPort', {
       slice, run: inRun, vm: 'victim', port: 1, lan: 'lan0', mac: victim.mac, socket: of.instance.nicSockets[0]!, seq: latch?.sent ?? 0,
-      ...(latch ? { base: { usedRx: latch.usedRx, usedTx: latch.usedTx, vring: latch.vring } } : {}),
+      ...(latch ? { sizeMiB: 64, base: { usedRx: latch.usedRx, usedTx: latch.usedTx, vring: latch.vring } } : {}),
     })
     if (raw) await rig.switchLink.ask('addPort', { slice, run: inRun, vm: 'generator', port: 2, lan: 'lan0', mac: source.mac, socket: raw.path, seq: 0 })
   }
@@ -108,7 +108,7 @@ describe('a flood into a VM at the moment of its cut, on real QEMU', function ()
   async function restored(cut: Awaited<ReturnType<typeof cutUnderFlood>>, number: number): Promise<Flow> {
     const other = specOf(rig.keys.public, 21_901)
     const inRun = `000000020000${number.toString(16).padStart(4, '0')}`
-    const top = await rig.layers.create(`restored-${number}.qcow2`, { base: cut.layers.at(-1)! })
+    const top = await rig.layers.create(`restored-${number}.qcow2`, { sizeMiB: 64, base: cut.layers.at(-1)! })
     const again = rig.keep(await rig.hypervisor.load(rig.instance(other, inRun, [...cut.layers, top]), cut.memory))
     await rig.switchLink.ask('openRun', { slice, run: inRun, epoch: epoch + 1 })
     await addPorts(again, inRun, undefined, cut.latch)

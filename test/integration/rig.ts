@@ -32,7 +32,7 @@ export class Rig {
   readonly folder = mkdtempSync(join(tmpdir(), 'vrig-'))
   readonly keys = ssh2.utils.generateKeyPairSync('ed25519')
   readonly hypervisor: Hypervisor
-  readonly layers = new Layers(join(this.folder, 'layers'), (path, on) => this.hypervisor.makeLayer(path, on))
+  readonly layers: Layers
   readonly switchLink: SwitchLink
   private readonly kind: HypervisorKind
   private readonly vms: Vm[] = []
@@ -42,6 +42,7 @@ export class Rig {
 
   constructor(kind: HypervisorKind = 'qemu') {
     this.hypervisor = hypervisorOf(kind)
+    this.layers = new Layers(join(this.folder, 'layers'), this.hypervisor)
     this.kind = kind
     this.switchLink = new SwitchLink({
       path: join(this.folder, 'switch.sock'), clock, log: silentLog, onForwarded: () => undefined, onBack: () => Promise.resolve(),
@@ -65,7 +66,7 @@ export class Rig {
     const config = `${at}.config`
     writeFileSync(config, tar(guestFiles(spec)))
     return {
-      spec, run, layers, topNode: '', monitor: `${at}.qmp`, nicSockets: spec.nics.map((_, i) => `${at}.n${i}`), console: `${at}.console`, config,
+      spec, run, layers, monitor: `${at}.qmp`, nicSockets: spec.nics.map((_, i) => `${at}.n${i}`), console: `${at}.console`, config,
       kernel: this.image!.kernel, initrd: this.image!.initrd, append: this.image!.append,
     }
   }

@@ -1,12 +1,12 @@
 // A VM instance as QEMU's command line. Pure. What is chosen here is part of every snapshot: a restore needs the same
 // devices in the same order.
 import type { VmInstance } from '../hypervisor.js'
+import { chainNode, nodesNamed } from './block-graph.js'
 
 export interface QemuOptions { binary: string; accelerator: 'tcg' | 'kvm'; version: string }
 
 /** Pinned, so that a snapshot can be restored by a later QEMU. */
 export const machine = 'pc-q35-7.2'
-export const firstNode = 'disk0'
 
 export function qemuArgv(instance: VmInstance, options: QemuOptions, incoming: boolean): string[] {
   const { spec } = instance
@@ -39,12 +39,9 @@ export const nicDevice = (index: number): string => `lan${index}`
 export const managementMac = '52:54:00:00:02:0f'
 
 function disk(instance: VmInstance): string[] {
-  const top = instance.layers.at(-1)!
   return [
-    '-blockdev', JSON.stringify({
-      driver: 'qcow2', 'node-name': firstNode, file: { driver: 'file', filename: top, cache: { direct: true } }, cache: { direct: true },
-    }),
-    '-device', `virtio-blk-pci,drive=${firstNode}`,
+    '-blockdev', JSON.stringify(chainNode(instance.layers, true)),
+    '-device', `virtio-blk-pci,drive=${nodesNamed(String(instance.layers.length - 1)).layer}`,
     '-blockdev', JSON.stringify({ driver: 'raw', 'node-name': 'config', 'read-only': true, file: { driver: 'file', filename: instance.config } }),
     '-device', 'virtio-blk-pci,drive=config',
   ]

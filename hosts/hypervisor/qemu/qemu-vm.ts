@@ -10,6 +10,7 @@ import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
 import { Ending } from '../ending.js'
 import { nicDevice } from './argv.js'
+import { layerNode, layersOf, nodesNamed, type BlockDevice, type BlockNode, type LayerNodes } from './block-graph.js'
 import { reserve } from './descriptors.js'
 import { makeQcow2 } from './qcow2.js'
 import { killProcess, type ProcessRef } from '../process.js'
@@ -18,7 +19,7 @@ import { rescueFrozenGuest } from './rescue.js'
 
 interface Prepared {
   plan: CutPlan
-  node: string
+  overlay: LayerNodes
   sink: FileHandle
   /** The disks have changed layer. */
   flipped: boolean
@@ -34,7 +35,8 @@ const touchedBytes = 4 * 1024 * 1024
 const splitFromBytes = 0xb000_0000
 const lowMemoryBytes = 2 * 1024 ** 3
 const highMemoryAt = 4 * 1024 ** 3
-let cuts = 0
+/** Node names are used once in the life of a QEMU, which may outlive the agent. */
+let made = 0
 
 export class QemuVm implements Vm {
   readonly instance: VmInstance
@@ -43,6 +45,8 @@ export class QemuVm implements Vm {
   private readonly clock: Clock
   private readonly log: Log
   private readonly ending = new Ending()
+  /** QEMU's names, for each of instance.layers. */
+  private nodes = new Map<string, LayerNodes>()
   private prepared: Prepared | undefined
   /** STOP and RESUME since `stop` was asked for last: a cut is one of each, and nothing between (cut protocol, hole 5). */
   private sinceStop: string[] = []
@@ -94,28 +98,23 @@ export class QemuVm implements Vm {
   async prepareCut(plan: CutPlan): Promise<void> {
     if (this.prepared) await this.abandonCut()
     await this.earlierSaveEnds()
-    const number = ++cuts
-    const node = `layer${process.pid}x${number}`
-    const top = this.instance.layers.at(-1)!
-    await makeQcow2(plan.overlay, { base: top })
+    const overlay = this.newNodes()
+    await makeQcow2(plan.overlay, { base: this.instance.layers.at(-1)!, sizeMiB: this.instance.spec.diskMiB })
     let sink: FileHandle | undefined
     try {
       sink = await open(plan.memoryFile, 'wx', 0o600)
       reserve(sink.fd, this.instance.spec.memoryMiB * 1024 * 1024 + streamOverheadBytes, plan.memoryFile)
-      await this.qmp.call('blockdev-add', {
-        driver: 'qcow2', 'node-name': node, backing: null, cache: { direct: true },
-        file: { driver: 'file', filename: plan.overlay, cache: { direct: true } },
-      })
+      await this.qmp.call('blockdev-add', layerNode(plan.overlay, overlay, null, false))
       await this.setBackground(plan.background)
       await this.qmp.passDescriptor('snap', sink.fd)
       if (plan.background) await this.touchMemory()
     } catch (error) {
-      await this.dropOverlay(node, plan.overlay)
+      await this.dropOverlay(overlay, plan.overlay)
       await sink?.close()
       await rm(plan.memoryFile, { force: true })
       throw error
     }
-    this.prepared = { plan, node, sink, flipped: false, migrating: false, saved: this.migrationEnd() }
+    this.prepared = { plan, overlay, sink, flipped: false, migrating: false, saved: this.migrationEnd() }
     this.prepared.saved.catch(() => undefined)
   }
 
@@ -142,13 +141,13 @@ export class QemuVm implements Vm {
     const before = threadsOf(this.process.pid)
     await this.qmp.batch([
       { execute: 'transaction', arguments: { actions: [
-        { type: 'blockdev-snapshot', data: { node: this.instance.topNode, overlay: prepared.node } },
+        { type: 'blockdev-snapshot', data: { node: this.nodesOf(this.instance.layers.at(-1)!).layer, overlay: prepared.overlay.layer } },
       ] } },
       { execute: 'migrate', arguments: { uri: 'fd:snap' } },
     ])
     prepared.flipped = true
     this.instance.layers.push(plan.overlay)
-    this.instance.topNode = prepared.node
+    this.nodes.set(plan.overlay, prepared.overlay)
     if (resumed) {
       this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
       setUrgency(this.savers, 'soon') // first it protects the memory, which is waited for; what lets the VM run must get past it
@@ -205,10 +204,32 @@ export class QemuVm implements Vm {
     if (prepared.migrating) await this.saveEnds(prepared)
     await this.letRun()
     this.prepared = undefined
-    if (!prepared.flipped) await this.dropOverlay(prepared.node, prepared.plan.overlay)
+    if (!prepared.flipped) await this.dropOverlay(prepared.overlay, prepared.plan.overlay)
     await this.setBackground(false).catch((error: unknown) => this.log.warn({ err: error }, 'background-snapshot stays on'))
     await prepared.sink.close().catch(() => undefined)
     await rm(prepared.plan.memoryFile, { force: true })
+  }
+
+  async replaceLayers(layers: string[], by: string): Promise<void> {
+    const chain = this.instance.layers
+    const from = chain.indexOf(layers[0]!)
+    const above = chain[from + layers.length]
+    const below = chain[from - 1]
+    if (this.prepared || from < 0 || above === undefined || chain.slice(from, from + layers.length).join() !== layers.join()) {
+      throw new Failure('failed', `${this.instance.spec.clientId} is not in a state to have these disk layers replaced`)
+    }
+    const nodes = this.newNodes()
+    await this.qmp.call('blockdev-add', layerNode(by, nodes, below === undefined ? null : this.nodesOf(below).layer, true))
+    try {
+      const { layer, file } = this.nodesOf(above)
+      const readOnly = above !== chain.at(-1)
+      await this.qmp.call('blockdev-reopen', { options: [{ ...layerNode(above, { layer, file }, nodes.layer, readOnly), file }] })
+    } catch (error) {
+      await this.dropNode(nodes)
+      throw error
+    }
+    for (const gone of [...layers].reverse()) await this.dropNode(this.nodesOf(gone))
+    await this.learnLayers()
   }
 
   async kill(): Promise<void> {
@@ -257,13 +278,13 @@ export class QemuVm implements Vm {
     if (status === 'failed') await rescueFrozenGuest(this.process.pid)
   }
 
-  /** After an adoption: which layer is written to is what QEMU says, since the record may be one cut behind. */
+  /** Which layers it has is what QEMU says: after an adoption the record may be one cut behind. */
   async learnLayers(): Promise<void> {
-    const devices = await this.qmp.call<{ inserted?: { file: string; 'node-name': string; drv: string } }[]>('query-block')
-    const disk = devices.find((d) => d.inserted?.drv === 'qcow2')?.inserted
-    if (!disk) throw new Failure('failed', `${this.instance.spec.clientId} has no disk`)
-    if (disk.file !== this.instance.layers.at(-1)) this.instance.layers.push(disk.file)
-    this.instance.topNode = disk['node-name']
+    const [devices, nodes] = await this.qmp.batch([{ execute: 'query-block' }, { execute: 'query-named-block-nodes', arguments: { flat: true } }])
+    const layers = layersOf(devices as BlockDevice[], nodes as BlockNode[])
+    if (!layers) throw new Failure('failed', `${this.instance.spec.clientId} has no disk`)
+    this.nodes = layers
+    this.instance.layers = [...layers.keys()]
   }
 
   private async saveEnds(prepared: Prepared): Promise<void> {
@@ -295,9 +316,22 @@ export class QemuVm implements Vm {
     return this.qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'background-snapshot', state }] })
   }
 
-  private async dropOverlay(node: string, file: string): Promise<void> {
-    await this.qmp.call('blockdev-del', { 'node-name': node }).catch(() => undefined) // it may never have been added
+  private newNodes(): LayerNodes { return nodesNamed(`${process.pid}x${++made}`) }
+
+  private nodesOf(path: string): LayerNodes {
+    const nodes = this.nodes.get(path)
+    if (!nodes) throw new Failure('failed', `${this.instance.spec.clientId} does not have the disk layer ${path}`)
+    return nodes
+  }
+
+  private async dropOverlay(overlay: LayerNodes, file: string): Promise<void> {
+    await this.dropNode(overlay)
     await rm(file, { force: true })
+  }
+
+  /** Only what was added by name can be dropped by name: other nodes go with the last that uses them, or were never added. */
+  private async dropNode({ layer }: LayerNodes): Promise<void> {
+    await this.qmp.call('blockdev-del', { 'node-name': layer }).catch(() => undefined)
   }
 
   /** How the next migration ends: completed, failed or cancelled. */

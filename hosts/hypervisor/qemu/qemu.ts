@@ -5,10 +5,11 @@ import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
 import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
-import type { Hypervisor, LayerOn, Vm, VmInstance } from '../hypervisor.js'
-import { firstNode, machine, qemuArgv, type QemuOptions } from './argv.js'
+import type { Hypervisor, LayerOn, LayersToMerge, Vm, VmInstance } from '../hypervisor.js'
+import { machine, qemuArgv, type QemuOptions } from './argv.js'
 import { isAlive, killProcess, startDetached } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
+import { mergeQcow2 } from './merge.js'
 import { makeQcow2 } from './qcow2.js'
 import { QemuVm } from './qemu-vm.js'
 import { Qmp } from './qmp.js'
@@ -29,6 +30,7 @@ export class Qemu implements Hypervisor {
   get version(): string { return this.options.version }
 
   makeLayer(path: string, on: LayerOn): Promise<void> { return makeQcow2(path, on) }
+  mergeLayers(path: string, what: LayersToMerge, signal: AbortSignal): Promise<void> { return mergeQcow2(path, what, this.clock, signal) }
 
   async boot(instance: VmInstance): Promise<Vm> {
     const { vm } = await this.start(instance, false)
@@ -75,7 +77,6 @@ export class Qemu implements Hypervisor {
   }
 
   private async start(instance: VmInstance, incoming: boolean): Promise<{ vm: QemuVm; qmp: Qmp }> {
-    instance.topNode = firstNode
     const logFile = `${instance.console}.qemu`
     for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
     let vm: QemuVm | undefined
@@ -91,6 +92,7 @@ export class Qemu implements Hypervisor {
       vm = new QemuVm(instance, ref, qmp, this.clock, this.log)
       await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] })
       await qmp.call('migrate-set-parameters', { 'max-bandwidth': 20 * 1024 ** 3 }) // a limit would let the guest's page faults wait
+      await vm.learnLayers()
       return { vm, qmp }
     } catch (error) {
       await killProcess(ref, this.clock)

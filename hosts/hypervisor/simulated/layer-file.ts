@@ -1,14 +1,18 @@
-// Disk layers of simulated VMs: a small file each, with the layer below it and the one block that the guest writes to. A
-// frozen layer never changes, as with qcow2.
+// Disk layers of simulated VMs: a small file each, with the one block that the guest writes to, or nothing. A frozen layer
+// never changes, as with qcow2.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { Failure } from '../../../base/errors.js'
-import type { LayerOn } from '../hypervisor.js'
 
-interface Layer { format: 'violin-simulated-layer-1'; base: string | null; block: string | null }
+interface Layer { format: 'violin-simulated-layer-1'; block: string | null }
 
-/** A new empty disk, or a new layer on top of `base`. */
-export async function makeLayerFile(path: string, on: LayerOn): Promise<void> {
-  write(path, { format: 'violin-simulated-layer-1', base: 'base' in on ? on.base : null, block: null })
+/** A layer with nothing in it, whatever it will lie on. */
+export async function makeLayerFile(path: string): Promise<void> {
+  write(path, { format: 'violin-simulated-layer-1', block: null })
+}
+
+/** What several layers hold, in one. */
+export async function mergeLayerFiles(path: string, layers: string[]): Promise<void> {
+  write(path, { format: 'violin-simulated-layer-1', block: newestBlock(layers)?.toString('base64') ?? null })
 }
 
 export class LayeredDisk {
@@ -18,7 +22,7 @@ export class LayeredDisk {
 
   constructor(layers: string[]) {
     this.layers = [...layers]
-    this.block = newestBlock(layers.at(-1)!)
+    this.block = newestBlock(layers)
   }
 
   read(): Buffer | undefined { return this.block }
@@ -41,14 +45,21 @@ export class LayeredDisk {
     this.flush()
     this.layers.push(overlay)
   }
+
+  /** Before: `layers` lie one on the other in here, and the one that is written to is not among them. */
+  replace(layers: string[], by: string): void {
+    const from = this.layers.indexOf(layers[0]!)
+    const fits = from >= 0 && from + layers.length < this.layers.length && this.layers.slice(from, from + layers.length).join() === layers.join()
+    if (!fits) throw new Failure('failed', 'the disk does not have these layers below the one that is written to')
+    read(by)
+    this.layers.splice(from, layers.length, by)
+  }
 }
 
-/** Layers may be many: the chain is walked and not descended into. */
-function newestBlock(top: string): Buffer | undefined {
-  for (let path: string | null = top; path !== null;) {
-    const layer: Layer = read(path)
-    if (layer.block !== null) return Buffer.from(layer.block, 'base64')
-    path = layer.base
+function newestBlock(layers: string[]): Buffer | undefined {
+  for (const path of [...layers].reverse()) {
+    const { block } = read(path)
+    if (block !== null) return Buffer.from(block, 'base64')
   }
   return undefined
 }

@@ -87,7 +87,7 @@ const handlers: Handlers = {
     if (prepared) await abandon()
     await (await open(plan.memoryFile, 'wx', 0o600)).close()
     try {
-      await makeLayerFile(plan.overlay, { base: disk.layers.at(-1)! })
+      await makeLayerFile(plan.overlay)
     } catch (error) {
       await rm(plan.memoryFile, { force: true })
       throw error
@@ -115,6 +115,11 @@ const handlers: Handlers = {
     return { bytes }
   },
   abandonCut: async () => abandon(),
+  replaceLayers: async ({ layers, by }) => {
+    if (prepared) throw new Failure('failed', 'a cut is under way')
+    disk.replace(layers, by)
+    return null
+  },
 }
 
 const say = (text: string) => appendFileSync(config.console, `${text}\n`)

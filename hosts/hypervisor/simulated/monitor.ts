@@ -25,4 +25,5 @@ export interface MonitorAsks {
   save: [Record<string, never>, { resumedAt?: number }]
   finishSave: [Record<string, never>, { bytes: number }]
   abandonCut: [Record<string, never>, null]
+  replaceLayers: [{ layers: string[]; by: string }, null]
 }

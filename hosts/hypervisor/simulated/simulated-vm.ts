@@ -53,6 +53,11 @@ export class SimulatedVm implements Vm {
     await this.learnLayers()
   }
 
+  async replaceLayers(layers: string[], by: string): Promise<void> {
+    await this.ask('replaceLayers', { layers, by })
+    await this.learnLayers()
+  }
+
   async kill(): Promise<void> {
     await killProcess(this.process, this.clock)
     this.end('it was stopped')
@@ -68,7 +73,6 @@ export class SimulatedVm implements Vm {
   async learnLayers(): Promise<void> {
     const { layers } = await this.ask('status', {})
     this.instance.layers = layers
-    this.instance.topNode = layers.at(-1)!
   }
 
   private async ask<K extends keyof MonitorAsks>(method: K, detail: MonitorAsks[K][0], timeoutMs: number = limits.qmpMs): Promise<MonitorAsks[K][1]> {

@@ -4,10 +4,10 @@ import { rm } from 'node:fs/promises'
 import { Failure } from '../../../base/errors.js'
 import { connectRpc } from '../../../base/rpc.js'
 import type { Clock } from '../../../base/time.js'
-import type { Hypervisor, LayerOn, Vm, VmInstance } from '../hypervisor.js'
+import type { Hypervisor, LayersToMerge, Vm, VmInstance } from '../hypervisor.js'
 import { isAlive, killProcess, startDetached } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
-import { makeLayerFile } from './layer-file.js'
+import { makeLayerFile, mergeLayerFiles } from './layer-file.js'
 import type { SimulatedConfig } from './monitor.js'
 import { SimulatedVm } from './simulated-vm.js'
 
@@ -27,9 +27,8 @@ export class Simulated implements Hypervisor {
     this.clock = clock
   }
 
-  async makeLayer(path: string, on: LayerOn): Promise<void> {
-    await makeLayerFile(path, on)
-  }
+  makeLayer(path: string): Promise<void> { return makeLayerFile(path) }
+  mergeLayers(path: string, { layers }: LayersToMerge): Promise<void> { return mergeLayerFiles(path, layers) }
 
   boot(instance: VmInstance): Promise<Vm> { return this.start(instance) }
   load(instance: VmInstance, memoryFile: string): Promise<Vm> { return this.start(instance, memoryFile) }

@@ -23,11 +23,11 @@ describe('the cuts of a host whose journal cannot be written', () => {
       spec: {
         vm: 'a', slice, clientId: 'a', memoryMiB: 1, cpus: 1, diskMiB: 1, image: 'i', nics: [], loginPort: 1, logins: [], neighbours: [], execute: [],
       },
-      run, monitor: '', nicSockets: [], console: '', config: '', kernel: '', initrd: '', append: '', layers: ['/x'], topNode: '',
+      run, monitor: '', nicSockets: [], console: '', config: '', kernel: '', initrd: '', append: '', layers: ['/x'],
     }
     const vm = new MemoryVm(instance, true)
     const registry = {
-      runningOf: () => [vm], vm: () => vm, noteLayers: async () => undefined, calibrated: async () => undefined,
+      runningOf: () => [vm], vm: () => vm, noteLayers: async () => undefined, outsideCuts: <T>(_slice: string, work: () => Promise<T>) => work(),
     } as unknown as VmRegistry
     const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' } }
     const asked: string[] = []
@@ -37,7 +37,7 @@ describe('the cuts of a host whose journal cannot be written', () => {
     const hypervisor = new MemoryHypervisor()
     const journals = join(folder(), 'cuts')
     const participants = new Participants(journals, marks, {
-      host: 'h1', store: join(folder(), 'store'), registry, layers: new Layers(join(folder(), 'layers'), () => hypervisor.makeLayer()), switchLink,
+      host: 'h1', store: join(folder(), 'store'), registry, layers: new Layers(join(folder(), 'layers'), hypervisor), switchLink,
       hypervisor, clock, log: silentLog,
     })
     await participants.recover()

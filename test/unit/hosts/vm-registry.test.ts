@@ -27,7 +27,7 @@ describe('the VMs of a host', () => {
     const asked: string[] = []
     const told: VmReport[] = []
     const switchLink = { ask: async (method: string) => { asked.push(method); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
-    const layers = new Layers(join(folder(), 'layers'), () => hypervisor.makeLayer())
+    const layers = new Layers(join(folder(), 'layers'), hypervisor)
     const marks = new SliceMarks(join(folder(), 'slices'))
     await layers.open()
     await marks.open()
@@ -37,7 +37,7 @@ describe('the VMs of a host', () => {
         format: 1, spec: specOf(name), condition: 'ready', reason: '', layers: ['/x/0.qcow2'],
         instance: {
           spec: specOf(name), run: '0000000100000000', monitor: '', nicSockets: [''], console: '', config: '', kernel: '', initrd: '', append: '',
-          layers: ['/x/0.qcow2'], topNode: 'disk0', pid: 1, started: '1',
+          layers: ['/x/0.qcow2'], pid: 1, started: '1',
         },
       }
       writeFileSync(join(folder(), 'vms', `${name}.json`), JSON.stringify(record))
