@@ -234,8 +234,8 @@ export class VmRegistry {
   }
 
   layersInUse(): string[] {
-    const ofRecords = [...this.records.values()].flatMap((r) => [...r.layers, ...(r.instance?.layers ?? []), ...(this.live.get(r.spec.vm)?.instance.layers ?? [])])
-    return [...ofRecords, ...this.stillNoted]
+    const of = (r: VmRecord) => [...r.layers, ...r.instance?.layers ?? [], ...this.live.get(r.spec.vm)?.instance.layers ?? []]
+    return [...[...this.records.values()].flatMap(of), ...this.stillNoted]
   }
 
   /** The disk of every VM, running or not. */

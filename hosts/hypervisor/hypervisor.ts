@@ -88,7 +88,10 @@ export interface Hypervisor {
   readonly machine: string
   /** Before: no file at `path`. After: an empty disk, or an empty layer on `base`. */
   makeLayer(path: string, on: LayerOn): Promise<void>
-  /** Before: no file at `path`. After: one layer there that holds what `layers` hold, on disk; they are as they were. On failure, and when it is told to end: no file. */
+  /**
+   * Before: no file at `path`. After: one layer there that holds what `layers` hold, on disk; they are as they were. On failure, and
+   * when it is told to end: no file.
+   */
   mergeLayers(path: string, what: LayersToMerge, signal: AbortSignal): Promise<void>
   /** After: running from its kernel. On failure: no process is left. */
   boot(instance: VmInstance): Promise<Vm>
