@@ -36,6 +36,8 @@ export const limits = {
   bootMs: 180_000,
   /** No snapshot begins with less than this free on the store. */
   freeFloorBytes: 512 * 1024 * 1024,
+  /** Kept free by a host for the moment when its disk is full; it lasts for minutes of what VMs write. */
+  ballastBytes: 128 * 1024 * 1024,
   /** Policy snapshots kept when the request does not say. */
   keepPolicySnapshots: 8,
   minIntervalMs: 5_000,

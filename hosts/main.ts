@@ -10,6 +10,7 @@ import { serveRpc, type RpcServer } from '../base/rpc.js'
 import { realClock as clock } from '../base/time.js'
 import { agentHandlers, type AgentParts } from './agent.js'
 import { chooseAccelerator, type Accelerator } from './accelerator.js'
+import { Ballast } from './ballast.js'
 import { Collapse } from './collapse.js'
 import { readImage, simulatedImage, type GuestImage } from './guest-image.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
@@ -47,6 +48,7 @@ const log = makeLog('agent', config.logLevel)
 goFirst()
 armFaults(config.faults)
 for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
+const ballast: Ballast = new Ballast(join(config.folder, 'ballast'), log, (why) => participants.giveWay(why))
 
 const simulated = config.hypervisor === 'simulated'
 const image = simulated ? simulatedImage : await readImage(config.imageFolder)
@@ -74,6 +76,7 @@ const parts = { host: config.host, store: config.store, registry, layers, switch
 const participants: Participants = new Participants(join(config.folder, 'cuts'), marks, parts)
 const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, marks })
 
+await ballast.open()
 await switchLink.open()
 await registry.open()
 await participants.recover()
@@ -92,16 +95,20 @@ process.send?.({ ready: true, accelerator })
 async function qemu(guest: GuestImage): Promise<Hypervisor> {
   const chosen = await chooseAccelerator({ wanted: config.accelerator, binary: config.qemu, image: guest, folder: config.folder, clock, log })
   const version = (await promisify(execFile)(config.qemu, ['--version'])).stdout.split('\n')[0]!
-  return new Qemu({ binary: config.qemu, accelerator: chosen, version }, clock, log)
+  return new Qemu({ binary: config.qemu, accelerator: chosen, version, makeRoom: () => ballast.release() }, clock, log)
 }
 
 const outcomesMs = 2_000
 const collapseMs = 30_000
+const roomMs = 500
 const watching = setInterval(() => {
   void Promise.all([participants.checkOutcomes(), restores.checkOutcomes()])
     .catch((error: unknown) => log.error({ err: error }, 'an outcome could not be read'))
 }, outcomesMs)
 
+const room = setInterval(() => {
+  void ballast.watch().catch((error: unknown) => log.error({ err: error }, 'the free space cannot be seen'))
+}, roomMs)
 const merging = setInterval(() => collapse.soon(), collapseMs)
 collapse.soon()
 
@@ -109,6 +116,7 @@ process.on('SIGTERM', () => {
   void (async () => {
     clearInterval(watching)
     clearInterval(merging)
+    clearInterval(room)
     await collapse.stop()
     await server.close()
     registry.releaseAll()

@@ -98,6 +98,11 @@ export class Participants {
     this.open.get(at.op)?.running.emit({ type: 'forwarded', why: at.why })
   }
 
+  /** Every cut that is not sealed is void: what it has reserved is room for the VMs. */
+  giveWay(why: string): void {
+    for (const cut of this.open.values()) cut.running.emit({ type: 'forwarded', why })
+  }
+
   /** Is a cut of this slice under way? While it is, layers are not collected. */
   isCutting(): boolean {
     return [...this.open.values()].some((cut) => !isOver(cut.running.state) && cut.running.state.phase !== 'sealed')

@@ -2,7 +2,7 @@
 // must be answered well after every fault.
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import ssh2 from 'ssh2'
@@ -31,8 +31,9 @@ const marks: Record<Exclude<Victim, 'up' | 'vm'>, string> = {
 }
 
 export class FaultRig {
-  readonly state = mkdtempSync(join(tmpdir(), 'vfault-'))
-  readonly orders = join(this.state, 'orders')
+  readonly state: string
+  /** Orders for fault points. */
+  readonly orders: string
   slice!: SliceClient
   private readonly hypervisor: HypervisorKind
   private readonly keys = ssh2.utils.generateKeyPairSync('ed25519')
@@ -42,14 +43,16 @@ export class FaultRig {
   private vms: string[] = []
   private banks: Bank[] = []
 
-  constructor(hypervisor: HypervisorKind) {
+  /** `within`: the folder that gets the state. */
+  constructor(hypervisor: HypervisorKind, within = tmpdir()) {
     this.hypervisor = hypervisor
+    this.state = mkdtempSync(join(within, 'vfault-'))
+    this.orders = mkdtempSync(join(tmpdir(), 'vorders-'))
   }
 
   /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. */
   async open(policy: string): Promise<void> {
     assert.ok(existsSync(main), 'build first: ./violin --version')
-    mkdirSync(this.orders)
     const url = await this.startUp()
     this.port = Number(new URL(url).port)
     const tools = { clock, random: realRandom }
@@ -79,7 +82,7 @@ export class FaultRig {
     this.up.kill('SIGTERM')
     await ended
     assert.deepEqual(this.pids(''), [], 'nothing is left')
-    rmSync(this.state, { recursive: true, force: true })
+    for (const folder of [this.state, this.orders]) rmSync(folder, { recursive: true, force: true })
   }
 
   pidOf(victim: Victim): number {
@@ -90,10 +93,20 @@ export class FaultRig {
     return pid
   }
 
+  /** The pid of each VM, as far as it has one. */
+  vmPids(): number[] {
+    const pids = vmPids(this.vms)
+    return this.vms.flatMap((vm) => pids.get(vm) ?? [])
+  }
+
   /** Kills the victim when a process comes to this point; the file is gone and named .hit once it has. */
   arm(point: string, victim: Victim): void {
+    this.armPid(point, this.pidOf(victim))
+  }
+
+  armPid(point: string, pid: number): void {
     rmSync(join(this.orders, `${point}.hit`), { force: true })
-    writeFileSync(join(this.orders, point), String(this.pidOf(victim)))
+    writeFileSync(join(this.orders, point), String(pid))
   }
 
   async struck(point: string): Promise<void> {
@@ -111,9 +124,14 @@ export class FaultRig {
     await this.startUp()
   }
 
+  /** What each node has sent; undefined where it does not say. */
+  sent(): Promise<(number | undefined)[]> {
+    return Promise.all(this.banks.map(async (b) => (await b.report().catch(() => undefined))?.channels[0]!.sent))
+  }
+
   /** Every VM's counters move within 10 s, but for one that was killed itself: its slice is back by then, or being brought back. */
   async assertMoving(): Promise<void> {
-    const sent = () => Promise.all(this.banks.map(async (b) => (await b.report().catch(() => undefined))?.channels[0]!.sent ?? -1))
+    const sent = async () => (await this.sent()).map((n) => n ?? -1)
     const begun = clock.monotonic()
     let before = await sent()
     const moving = await until(clock, recoverMs, 50, async () => {

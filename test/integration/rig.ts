@@ -24,7 +24,7 @@ export type HypervisorKind = 'qemu' | 'simulated'
 
 /** A driver of its own: two of them are two agents, one after the other. */
 export const hypervisorOf = (kind: HypervisorKind): Hypervisor =>
-  kind === 'qemu' ? new Qemu({ binary: 'qemu-system-x86_64', accelerator: 'tcg', version: 'under test' }, clock, silentLog) : new Simulated(clock)
+  kind === 'qemu' ? new Qemu({ binary: 'qemu-system-x86_64', accelerator: 'tcg', version: 'under test', makeRoom: () => Promise.resolve() }, clock, silentLog) : new Simulated(clock)
 
 export interface Login { run(command: string): Promise<string>; close(): void }
 

@@ -3,7 +3,13 @@
 import type { VmInstance } from '../hypervisor.js'
 import { chainNode, nodesNamed } from './block-graph.js'
 
-export interface QemuOptions { binary: string; accelerator: 'tcg' | 'kvm'; version: string }
+export interface QemuOptions {
+  binary: string
+  accelerator: 'tcg' | 'kvm'
+  version: string
+  /** Called when a VM stands because its disk cannot be written for want of room; what can be spared goes. */
+  makeRoom: () => Promise<void>
+}
 
 /** Pinned, so that a snapshot can be restored by a later QEMU. */
 export const machine = 'pc-q35-7.2'

@@ -1,7 +1,7 @@
 // One VM with a QEMU process: running, cutting and ending it. The order of the commands is the one that was measured to
 // be safe with QEMU 7.2 (docs/cut-protocol.md, "What QEMU does").
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises'
-import { Failure } from '../../../base/errors.js'
+import { explain, Failure } from '../../../base/errors.js'
 import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
 import { setUrgency, threadsOf } from '../../../base/priority.js'
@@ -10,33 +10,34 @@ import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
 import { Ending } from '../ending.js'
 import { nicDevice } from './argv.js'
-import { layerNode, layersOf, nodesNamed, type BlockDevice, type BlockNode, type LayerNodes } from './block-graph.js'
 import { reserve } from './descriptors.js'
-import { makeQcow2 } from './qcow2.js'
+import { QemuDisk, type Overlay } from './qemu-disk.js'
 import { killProcess, type ProcessRef } from '../process.js'
 import type { Qmp, QmpEvent } from './qmp.js'
 import { rescueFrozenGuest } from './rescue.js'
 
 interface Prepared {
   plan: CutPlan
-  overlay: LayerNodes
+  overlay: Overlay
   sink: FileHandle
   /** The disks have changed layer. */
   flipped: boolean
   migrating: boolean
   saved: Promise<string>
 }
+/** `makeRoom`: see QemuOptions. */
+export interface QemuVmParts { clock: Clock; log: Log; makeRoom: () => Promise<void> }
 interface QueueStatus { 'used-idx': number; 'vring-desc': number; 'vring-used': number }
 
 /** Device state and stream overhead beside the RAM itself. */
 const streamOverheadBytes = 16 * 1024 * 1024
+/** Between two tries of a VM that waits for room. */
+const roomMs = 250
 const touchedBytes = 4 * 1024 * 1024
 /** q35 with 2.75 GiB and more has what is beyond 2 GiB at 4 GiB. */
 const splitFromBytes = 0xb000_0000
 const lowMemoryBytes = 2 * 1024 ** 3
 const highMemoryAt = 4 * 1024 ** 3
-/** Node names are used once in the life of a QEMU, which may outlive the agent. */
-let made = 0
 
 export class QemuVm implements Vm {
   readonly instance: VmInstance
@@ -44,23 +45,32 @@ export class QemuVm implements Vm {
   private readonly qmp: Qmp
   private readonly clock: Clock
   private readonly log: Log
+  private readonly makeRoom: () => Promise<void>
   private readonly ending = new Ending()
-  /** QEMU's names, for each of instance.layers. */
-  private nodes = new Map<string, LayerNodes>()
+  private readonly disk: QemuDisk
   private prepared: Prepared | undefined
   /** STOP and RESUME since `stop` was asked for last: a cut is one of each, and nothing between (cut protocol, hole 5). */
   private sinceStop: string[] = []
   /** Threads that write memory, put behind everybody else until the last VM of the cut runs again. */
   private savers: number[] = []
   private released = false
+  /** It was told to stop, and has not run since. */
+  private standing = false
+  private waitingForRoom = false
 
-  constructor(instance: VmInstance, process: ProcessRef, qmp: Qmp, clock: Clock, log: Log) {
+  constructor(instance: VmInstance, process: ProcessRef, qmp: Qmp, { clock, log, makeRoom }: QemuVmParts) {
     this.instance = instance
     this.process = process
     this.qmp = qmp
+    this.disk = new QemuDisk(instance, qmp)
     this.clock = clock
     this.log = log
-    qmp.onEvent(({ event }) => { if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event) })
+    this.makeRoom = makeRoom
+    qmp.onEvent(({ event, data }) => {
+      if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event)
+      if (event === 'RESUME') this.standing = false
+      if (event === 'BLOCK_IO_ERROR' && data?.['action'] === 'stop') void this.runOnWithRoom()
+    })
     qmp.onClose(() => { if (!this.released) this.ending.tellSoon('its QEMU process ended') })
   }
 
@@ -98,18 +108,16 @@ export class QemuVm implements Vm {
   async prepareCut(plan: CutPlan): Promise<void> {
     if (this.prepared) await this.abandonCut()
     await this.earlierSaveEnds()
-    const overlay = this.newNodes()
-    await makeQcow2(plan.overlay, { base: this.instance.layers.at(-1)!, sizeMiB: this.instance.spec.diskMiB })
+    const overlay = await this.disk.addOverlay(plan.overlay)
     let sink: FileHandle | undefined
     try {
       sink = await open(plan.memoryFile, 'wx', 0o600)
       reserve(sink.fd, this.instance.spec.memoryMiB * 1024 * 1024 + streamOverheadBytes, plan.memoryFile)
-      await this.qmp.call('blockdev-add', layerNode(plan.overlay, overlay, null, false))
       await this.setBackground(plan.background)
       await this.qmp.passDescriptor('snap', sink.fd)
       if (plan.background) await this.touchMemory()
     } catch (error) {
-      await this.dropOverlay(overlay, plan.overlay)
+      await this.disk.dropOverlay(overlay)
       await sink?.close()
       await rm(plan.memoryFile, { force: true })
       throw error
@@ -126,6 +134,7 @@ export class QemuVm implements Vm {
     const stopped = this.nextEvent('STOP', limits.qmpMs)
     stopped.catch(() => undefined)
     this.sinceStop = []
+    this.standing = true
     setUrgency(threadsOf(this.process.pid), 'urgent') // until it runs again: see save() and letRun()
     const [, ...answers] = await this.qmp.batch([{ execute: 'stop' }, ...this.queueQueries()])
     return { stoppedAt: (await stopped).at, witnesses: this.witnessesOf(answers) }
@@ -140,14 +149,11 @@ export class QemuVm implements Vm {
     prepared.migrating = true
     const before = threadsOf(this.process.pid)
     await this.qmp.batch([
-      { execute: 'transaction', arguments: { actions: [
-        { type: 'blockdev-snapshot', data: { node: this.nodesOf(this.instance.layers.at(-1)!).layer, overlay: prepared.overlay.layer } },
-      ] } },
+      this.disk.flip(prepared.overlay),
       { execute: 'migrate', arguments: { uri: 'fd:snap' } },
     ])
     prepared.flipped = true
-    this.instance.layers.push(plan.overlay)
-    this.nodes.set(plan.overlay, prepared.overlay)
+    this.disk.flipped(prepared.overlay)
     if (resumed) {
       this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
       setUrgency(this.savers, 'soon') // first it protects the memory, which is waited for; what lets the VM run must get past it
@@ -204,33 +210,18 @@ export class QemuVm implements Vm {
     if (prepared.migrating) await this.saveEnds(prepared)
     await this.letRun()
     this.prepared = undefined
-    if (!prepared.flipped) await this.dropOverlay(prepared.overlay, prepared.plan.overlay)
+    if (!prepared.flipped) await this.disk.dropOverlay(prepared.overlay)
     await this.setBackground(false).catch((error: unknown) => this.log.warn({ err: error }, 'background-snapshot stays on'))
     await prepared.sink.close().catch(() => undefined)
     await rm(prepared.plan.memoryFile, { force: true })
   }
 
   async replaceLayers(layers: string[], by: string): Promise<void> {
-    const chain = this.instance.layers
-    const from = chain.indexOf(layers[0]!)
-    const above = chain[from + layers.length]
-    const below = chain[from - 1]
-    if (this.prepared || from < 0 || above === undefined || chain.slice(from, from + layers.length).join() !== layers.join()) {
-      throw new Failure('failed', `${this.instance.spec.clientId} is not in a state to have these disk layers replaced`)
-    }
-    const nodes = this.newNodes()
-    await this.qmp.call('blockdev-add', layerNode(by, nodes, below === undefined ? null : this.nodesOf(below).layer, true))
-    try {
-      const { layer, file } = this.nodesOf(above)
-      const readOnly = above !== chain.at(-1)
-      await this.qmp.call('blockdev-reopen', { options: [{ ...layerNode(above, { layer, file }, nodes.layer, readOnly), file }] })
-    } catch (error) {
-      await this.dropNode(nodes)
-      throw error
-    }
-    for (const gone of [...layers].reverse()) await this.dropNode(this.nodesOf(gone))
-    await this.learnLayers()
+    if (this.prepared) throw new Failure('failed', `a cut of ${this.instance.spec.clientId} is under way`)
+    await this.disk.replace(layers, by)
   }
+
+  learnLayers(): Promise<void> { return this.disk.learn() }
 
   async kill(): Promise<void> {
     await killProcess(this.process, this.clock)
@@ -255,6 +246,25 @@ export class QemuVm implements Vm {
     await this.resume()
   }
 
+  /** Its disk could not be written, so QEMU has stopped it, and does that write again when it runs on. Whoever has stopped it as well lets it run. */
+  private async runOnWithRoom(): Promise<void> {
+    if (this.waitingForRoom) return
+    this.waitingForRoom = true
+    this.log.error({ vm: this.instance.spec.vm }, 'it stands: its disk cannot be written; it runs on as soon as there is room')
+    try {
+      await this.makeRoom()
+      for (let runs = false; !runs && !this.standing && !this.released && this.ended === undefined;) {
+        await this.qmp.call('cont').catch(() => undefined)
+        await this.clock.sleep(roomMs)
+        runs = await this.isRunning().catch(() => false)
+      }
+    } catch (error) {
+      this.log.error({ vm: this.instance.spec.vm, why: explain(error) }, 'no room could be made')
+    } finally {
+      this.waitingForRoom = false
+    }
+  }
+
   /**
    * Has QEMU read all of the guest's memory once while the guest runs. QEMU does it again inside the pause, before it
    * write-protects the pages; where the host is itself virtual the first read of each page after an earlier snapshot is a
@@ -276,15 +286,6 @@ export class QemuVm implements Vm {
     })
     if (status === undefined) throw new Failure('timed-out', 'an earlier snapshot of it is still being written')
     if (status === 'failed') await rescueFrozenGuest(this.process.pid)
-  }
-
-  /** Which layers it has is what QEMU says: after an adoption the record may be one cut behind. */
-  async learnLayers(): Promise<void> {
-    const [devices, nodes] = await this.qmp.batch([{ execute: 'query-block' }, { execute: 'query-named-block-nodes', arguments: { flat: true } }])
-    const layers = layersOf(devices as BlockDevice[], nodes as BlockNode[])
-    if (!layers) throw new Failure('failed', `${this.instance.spec.clientId} has no disk`)
-    this.nodes = layers
-    this.instance.layers = [...layers.keys()]
   }
 
   private async saveEnds(prepared: Prepared): Promise<void> {
@@ -314,24 +315,6 @@ export class QemuVm implements Vm {
 
   private setBackground(state: boolean): Promise<unknown> {
     return this.qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'background-snapshot', state }] })
-  }
-
-  private newNodes(): LayerNodes { return nodesNamed(`${process.pid}x${++made}`) }
-
-  private nodesOf(path: string): LayerNodes {
-    const nodes = this.nodes.get(path)
-    if (!nodes) throw new Failure('failed', `${this.instance.spec.clientId} does not have the disk layer ${path}`)
-    return nodes
-  }
-
-  private async dropOverlay(overlay: LayerNodes, file: string): Promise<void> {
-    await this.dropNode(overlay)
-    await rm(file, { force: true })
-  }
-
-  /** Only what was added by name can be dropped by name: other nodes go with the last that uses them, or were never added. */
-  private async dropNode({ layer }: LayerNodes): Promise<void> {
-    await this.qmp.call('blockdev-del', { 'node-name': layer }).catch(() => undefined)
   }
 
   /** How the next migration ends: completed, failed or cancelled. */

@@ -26,6 +26,8 @@ export class Qemu implements Hypervisor {
     this.log = log
   }
 
+  private get parts() { return { clock: this.clock, log: this.log, makeRoom: () => this.options.makeRoom() } }
+
   get accelerator(): string { return this.options.accelerator }
   get version(): string { return this.options.version }
 
@@ -71,7 +73,7 @@ export class Qemu implements Hypervisor {
     if (pid === undefined || started === undefined || !(await isAlive({ pid, started }))) return undefined
     setUrgency(threadsOf(pid), 'ordinary') // the agent before us may have died in a cut
     const qmp = await monitorOf({ pid, started }, this.clock, () => Qmp.connect(instance.monitor))
-    const vm = new QemuVm(instance, { pid, started }, qmp, this.clock, this.log)
+    const vm = new QemuVm(instance, { pid, started }, qmp, this.parts)
     await vm.learnLayers()
     return vm
   }
@@ -89,7 +91,7 @@ export class Qemu implements Hypervisor {
     instance.started = ref.started
     try {
       const qmp = await monitorOf(ref, this.clock, () => Qmp.connect(instance.monitor))
-      vm = new QemuVm(instance, ref, qmp, this.clock, this.log)
+      vm = new QemuVm(instance, ref, qmp, this.parts)
       await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] })
       await qmp.call('migrate-set-parameters', { 'max-bandwidth': 20 * 1024 ** 3 }) // a limit would let the guest's page faults wait
       await vm.learnLayers()
