@@ -58,7 +58,8 @@ cp "$work/bank" "$r/usr/bin/bank"
 
 modules=$(find "$work/root" -type d -path '*/lib/modules/*' -name kernel | head -n 1)
 order="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover virtio_net
-  rng-core virtio-rng crc32c_generic libcrc32c crc16 mbcache jbd2 ext4"
+  rng-core virtio-rng crc32c_generic libcrc32c crc16 mbcache jbd2 ext4
+  pvpanic pvpanic-mmio" # pvpanic tells the host of a panic; its -mmio half is the one that finds the ISA device by ACPI
 for m in $order; do # a name that is not found is built into this kernel
   file=$(find "$modules" -name "$m.ko*" | head -n 1)
   [ -n "$file" ] || continue
@@ -95,6 +96,9 @@ cp -L "$(find "$work/root" -name 'ld-linux-x86-64.so.2' | head -n 1)" "$r/lib64/
 (cd "$r" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --owner=0:0 | gzip -6) >"$work/initrd.gz"
 cp "$(find "$work/root/boot" -name 'vmlinuz-*' | head -n 1)" "$work/vmlinuz"
 
+# panic=10: where pvpanic is there, QEMU ends the VM at the panic, before these 10 s begin, and what happens then is for the
+# slice's policy to say. They are for a panic before that module is loaded, and in a guest from a snapshot of before it: it
+# boots again, and whoever waits for it sees it boot or sees its watchdog bite.
 versions=$(cd "$work/debs" && for d in *.deb; do printf '"%s",' "$d"; done)
 cat >"$work/image.json" <<JSON
 {

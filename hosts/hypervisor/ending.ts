@@ -7,15 +7,22 @@ export class Ending {
   /** Why it ended; undefined while it lives. */
   reason: string | undefined
   private readonly listeners = new Set<(reason: string) => void>()
+  private cause: string | undefined
 
   onEnd(listener: (reason: string) => void): void {
     if (this.reason !== undefined) listener(this.reason)
     else this.listeners.add(listener)
   }
 
+  /** Why it will end in a moment. How its process then ends is no news: this is told in its place, but not before that. */
+  foresee(cause: string): void {
+    this.cause = cause
+  }
+
   /** Whoever sees it first tells it; what comes later is no news. */
-  tell(reason: string): void {
+  tell(how: string): void {
     if (this.reason !== undefined) return
+    const reason = this.cause ?? how
     this.reason = reason
     for (const listener of this.listeners) listener(reason)
   }

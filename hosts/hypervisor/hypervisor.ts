@@ -69,8 +69,8 @@ export interface Vm {
    */
   replaceLayers(layers: string[], by: string): Promise<void>
 
-  /** After: no process. Never fails but on a process that cannot be killed. */
-  kill(): Promise<void>
+  /** After: no process. Never fails but on a process that cannot be killed. `why`: what its end is told as, where it is news. */
+  kill(why?: string): Promise<void>
   /** The agent lets go; the VM lives on. */
   release(): void
 }

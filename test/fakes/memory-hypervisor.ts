@@ -42,7 +42,7 @@ export class MemoryVm implements Vm {
   async replaceLayers(layers: string[], by: string): Promise<void> {
     this.instance.layers.splice(this.instance.layers.indexOf(layers[0]!), layers.length, by)
   }
-  async kill(): Promise<void> { this.die('it was stopped') }
+  async kill(why = 'it was stopped'): Promise<void> { this.die(why) }
   release(): void { this.asked.push('release') }
 }
 

@@ -36,6 +36,10 @@ export function qemuArgv(instance: VmInstance, options: QemuOptions, incoming: b
     ]),
     '-netdev', 'user,id=management,restrict=on',
     '-device', `virtio-net-pci,netdev=management,mac=${managementMac},romfile=`,
+    // Tells us of a panic. Last, and an ISA device without migrated state: so every device before it is where it was in
+    // snapshots of before it came, and they still load.
+    '-device', 'pvpanic',
+    '-action', 'panic=shutdown', // QEMU ends, as at any other death of a VM; a panicked guest that stays has nothing to save
     ...(incoming ? ['-incoming', 'defer'] : []),
   ]
 }

@@ -13,6 +13,7 @@ import { nicDevice } from './argv.js'
 import { reserve } from './descriptors.js'
 import { QemuDisk, type Overlay } from './qemu-disk.js'
 import { killProcess, type ProcessRef } from '../process.js'
+import { panicReason, tailOf } from './panic.js'
 import type { Qmp, QmpEvent } from './qmp.js'
 import { rescueFrozenGuest } from './rescue.js'
 
@@ -70,6 +71,7 @@ export class QemuVm implements Vm {
       if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event)
       if (event === 'RESUME') this.standing = false
       if (event === 'BLOCK_IO_ERROR' && data?.['action'] === 'stop') void this.runOnWithRoom()
+      if (event === 'GUEST_PANICKED') void this.tellPanic(data) // QEMU ends by itself after it (argv.ts)
     })
     qmp.onClose(() => { if (!this.released) this.ending.tellSoon('its QEMU process ended') })
   }
@@ -223,7 +225,8 @@ export class QemuVm implements Vm {
 
   learnLayers(): Promise<void> { return this.disk.learn() }
 
-  async kill(): Promise<void> {
+  async kill(why?: string): Promise<void> {
+    if (why !== undefined) this.ending.foresee(why)
     await killProcess(this.process, this.clock)
     this.end('it was stopped')
     this.qmp.close()
@@ -286,6 +289,12 @@ export class QemuVm implements Vm {
     })
     if (status === undefined) throw new Failure('timed-out', 'an earlier snapshot of it is still being written')
     if (status === 'failed') await rescueFrozenGuest(this.process.pid)
+  }
+
+  /** Until the console was read, what QEMU tells is all there is; its process may end meanwhile. */
+  private async tellPanic(told: QmpEvent['data']): Promise<void> {
+    this.ending.foresee(panicReason(told, ''))
+    this.ending.foresee(panicReason(told, await tailOf(this.instance.console)))
   }
 
   private async saveEnds(prepared: Prepared): Promise<void> {

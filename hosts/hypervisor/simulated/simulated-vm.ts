@@ -58,7 +58,8 @@ export class SimulatedVm implements Vm {
     await this.learnLayers()
   }
 
-  async kill(): Promise<void> {
+  async kill(why?: string): Promise<void> {
+    if (why !== undefined) this.ending.foresee(why)
     await killProcess(this.process, this.clock)
     this.end('it was stopped')
     this.rpc.close()
