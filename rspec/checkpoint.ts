@@ -23,7 +23,7 @@ const honoured: Record<string, Record<string, readonly string[] | undefined>> = 
   retention: { keep: undefined, keep_named: ['true', '1'], max_age: [], max_bytes: [] },
   storage: { target: ['default'], incremental: [], compress: [] },
   node_checkpoint: { scope: ['full'], consistency: ['distributed'], state: undefined, last: undefined },
-  vm: { memory_mib: undefined, cpus: undefined, disk_mib: undefined },
+  vm: { memory_mib: undefined, cpus: undefined, disk_mib: undefined, watchdog: undefined },
 }
 /** Where each may stand. `effective` and `snapshot` come from a manifest that is used as a request, and say nothing. */
 const parents: Record<string, string> = {
@@ -120,7 +120,8 @@ function checkElement(element: XmlElement, parent: XmlElement): void {
   }
 }
 
-function readDuration(element: XmlElement, name: string): number | undefined {
+/** The value of a duration attribute, in ms. */
+export function readDuration(element: XmlElement, name: string): number | undefined {
   const text = attribute(element, name)?.trim()
   if (text === undefined) return undefined
   const ms = parseDuration(text)

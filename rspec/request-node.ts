@@ -2,7 +2,8 @@
 import { Refusal } from '../base/errors.js'
 import { parseUrn, sameUrn } from '../base/urn.js'
 import { formatNetmask, isHostAddress, parseIpv4, parseNetmask, type Address, type Addressed } from './address.js'
-import { readCount } from './checkpoint.js'
+import { readCount, readDuration } from './checkpoint.js'
+import { formatDuration } from './duration.js'
 import { defaultSliverType, rspecNs, sliverTypes, violinNs } from './names.js'
 import { checkChildren, readClientId, refuse } from './request-parts.js'
 import { attribute, childrenOf, type XmlElement } from './xml.js'
@@ -15,6 +16,8 @@ interface NodeOptions { componentManager: string; images: readonly string[]; def
 
 /** Size of a VM when the request does not say; [default, smallest, largest]. */
 const sizes = { memory_mib: [128, 64, 65_536], cpus: [1, 1, 16], disk_mib: [64, 16, 1_048_576] } as const
+/** Less is not to be told from a guest that is slow for a moment; more, from no watchdog. */
+const watchdogs = { leastMs: 5_000, mostMs: 3_600_000 }
 const standardPrefix = 24
 const longestCommand = 16_384
 /** The guest has busybox's shell, and bash scripts break in it in ways that nobody sees. */
@@ -52,7 +55,15 @@ function readSliverType(node: XmlElement, options: NodeOptions) {
   }
   const [vm, twin] = childrenOf(type, violinNs, 'vm')
   if (twin) throw refuse(node, 'has more than one size of its virtual machine')
-  return { sliverType, image: readImage(node, type, options), ...readSize(vm) }
+  return { sliverType, image: readImage(node, type, options), ...readSize(vm), ...readWatchdog(vm) }
+}
+
+function readWatchdog(vm?: XmlElement): { watchdogMs?: number } {
+  const ms = vm ? readDuration(vm, 'watchdog') : undefined
+  if (vm === undefined || ms === undefined) return {}
+  const { leastMs, mostMs } = watchdogs
+  if (ms >= leastMs && ms <= mostMs) return { watchdogMs: ms }
+  throw refuse(vm, `has watchdog="${attribute(vm, 'watchdog')!.slice(0, 40)}"; it must be from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`)
 }
 
 function readSize(vm?: XmlElement) {

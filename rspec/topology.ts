@@ -32,6 +32,8 @@ export interface Node {
   memoryMiB: number
   cpus: number
   diskMiB: number
+  /** It has hung when its login does not answer for so long; undefined: nobody looks. */
+  watchdogMs?: number
   /** component_id asked for, if any. */
   componentId?: string
   execute: ExecuteService[]

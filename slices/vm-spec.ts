@@ -23,6 +23,8 @@ export interface VmSpec {
   memoryMiB: number
   cpus: number
   diskMiB: number
+  /** It has hung when its login does not answer for so long; undefined: nobody looks. */
+  watchdogMs?: number
   image: string
   nics: NicSpec[]
   /** Where the management login answers, on the host's address. */

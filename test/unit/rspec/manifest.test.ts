@@ -126,6 +126,14 @@ describe('a manifest', () => {
     assert.deepEqual(unasked('/r:rspec/v:rspec_checkpoint/v:snapshot/@id'), ['s1'])
   })
 
+  it('carries the watchdogs of its VMs through', () => {
+    const request = file('test/fixtures/rspec/good/watchdog.rspec')
+    const once = manifest({ requests: [request], nodes: ['a', 'b', 'c', 'd'].map((name) => sliver(name)) })
+    assert.deepEqual(read(once)('//v:vm/@watchdog'), ['PT30S', 'PT5S', 'PT60M'])
+    const again = parseRequest(once.replace('type="manifest"', 'type="request"'), { componentManager, images: [], defaultImage: 'standard' })
+    assert.deepEqual(again.nodes.map((node) => node.watchdogMs), [30_000, 5_000, 3_600_000, undefined])
+  })
+
   it('made into a request again is read as one', () => {
     const nodes = ['a', 'b', 'c'].map((name) => sliver(name))
     const request = file('examples/three-nodes.rspec')

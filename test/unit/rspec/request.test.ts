@@ -34,6 +34,15 @@ describe('a request RSpec', () => {
     assert.equal(policy, undefined)
   })
 
+  it('may ask for a watchdog of its VMs, from five seconds to an hour', () => {
+    const { nodes } = parse(good('watchdog'))
+    assert.deepEqual(nodes.map((one) => one.watchdogMs), [30_000, 5_000, 3_600_000, undefined])
+    assert.ok(!('watchdogMs' in nodes[3]!))
+    const bad = (name: string) => readFileSync(new URL(`bad/bad-arguments.vm-watchdog-${name}.rspec`, fixtures), 'utf8')
+    assert.throws(() => parse(bad('too-short')), /line 3: .*vm.* has watchdog="PT4.999S"; it must be from PT5S to PT1H$/)
+    assert.throws(() => parse(bad('no-duration')), /line 3: .*vm.* has watchdog="30", which is no duration such as PT10S/)
+  })
+
   it('may be as short as one node with a name', () => {
     assert.deepEqual(parse(good('one-node')), { nodes: [{ ...node, clientId: 'only' }], links: [] })
   })

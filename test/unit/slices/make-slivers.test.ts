@@ -48,6 +48,13 @@ describe('making slivers', () => {
     assert.throws(() => makeSlivers(partsOf(['a'], { takenPorts: new Set(all) })), (e) => e instanceof Refusal && e.code === 'too-big')
   })
 
+  it('tells a VM of its watchdog where it has one', () => {
+    const { slivers: [plain] } = makeSlivers(partsOf(['a']))
+    const watched = { ...plain!, node: { ...plain!.node, watchdogMs: 30_000 } }
+    const specs = [plain!, watched].map((sliver) => vmSpecOf(aSlice('exp1', { slivers: [sliver] }), sliver))
+    assert.deepEqual(specs.map((spec) => ['watchdogMs' in spec, spec.watchdogMs]), [[false, undefined], [true, 30_000]])
+  })
+
   it('tells each VM the names and addresses of all', () => {
     const { slivers } = makeSlivers(partsOf(['a', 'b']))
     const spec = vmSpecOf(aSlice('exp1', { slivers }), slivers[1]!)
