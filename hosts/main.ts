@@ -21,7 +21,9 @@ import { Participants } from './participants.js'
 import { RestoreHost } from './restore-host.js'
 import { SliceMarks } from './slice-marks.js'
 import { SwitchLink } from './switch-link.js'
+import { greet } from './ready.js'
 import { VmRegistry } from './vm-registry.js'
+import { Watchdog } from './watchdog.js'
 
 export interface AgentConfig {
   host: string
@@ -111,6 +113,15 @@ const room = setInterval(() => {
 }, roomMs)
 const merging = setInterval(() => collapse.soon(), collapseMs)
 collapse.soon()
+const watchdog = new Watchdog({
+  clock, log,
+  watched: () => registry.watched(),
+  isExcused: ({ instance: { spec: { slice, vm } } }) => participants.excuses(slice) || participants.holds(vm) || restores.isRestoring(slice),
+  greet: ({ instance: { spec } }, withinMs, signal) => greet(spec.loginPort, withinMs, signal),
+  end: (vm, why) => vm.kill(why),
+})
+const lookMs = 500
+const looking = setInterval(() => watchdog.turn(), lookMs)
 
 process.on('SIGTERM', () => {
   void (async () => {
@@ -118,6 +129,8 @@ process.on('SIGTERM', () => {
     clearInterval(merging)
     clearInterval(room)
     await collapse.stop()
+    clearInterval(looking)
+    watchdog.close()
     await server.close()
     registry.releaseAll()
     switchLink.close()

@@ -26,9 +26,13 @@ interface OpenCut {
   /** Its journal could not be written and it is being voided: nothing is answered any more. */
   lost?: Failure
   timer: NodeJS.Timeout | undefined
+  /** Since when it is being voided (monotonic). */
+  voidingSince?: number
 }
 
 const againMs = 500
+/** A VM of a cut that is being voided runs again after this, rescue and all; what stands for longer stands for reasons of its own. */
+const letRunMs = 20_000
 /** Ended cuts whose journals are kept, so that a worker that asks again gets the recorded answer. */
 const keptJournals = 20
 
@@ -108,6 +112,14 @@ export class Participants {
     return [...this.open.values()].some((cut) => !isOver(cut.running.state) && cut.running.state.phase !== 'sealed')
   }
 
+  /** May VMs of this slice stand, or crawl while their memory is written, for a cut? Not for ever: voiding it may wait for one that hangs. */
+  excuses(slice: string): boolean {
+    return [...this.open.values()].some(({ slice: of, voidingSince, running: { state } }) => {
+      if (of !== slice || isOver(state) || ['none', 'sealed'].includes(state.phase)) return false
+      return voidingSince === undefined || this.parts.clock.monotonic() - voidingSince < letRunMs
+    })
+  }
+
   /** Settles once no cut of this slice is under way, but for those that are sealed: nothing stops their VMs any more. */
   async settled(slice: string): Promise<void> {
     for (const cut of this.open.values()) {
@@ -154,6 +166,7 @@ export class Participants {
         onStep: (before, after) => {
           if (before.phase === after.phase) return
           clearTimeout(cut.timer)
+          if (after.phase === 'voiding') cut.voidingSince = this.parts.clock.monotonic()
           this.log.info({ op, slice, k: after.order?.k, why: after.why === '' ? undefined : after.why }, `cut ${before.phase} -> ${after.phase}`)
         },
       }, state, []),
@@ -181,6 +194,7 @@ export class Participants {
       return
     }
     cut.lost = lost
+    cut.voidingSince = this.parts.clock.monotonic()
     for (let done = !cut.work; !done;) done = await cut.work!.work('void', undefined).then(() => true, () => false) // waits before it fails
     this.open.delete(op)
     await removeDurably(this.path(op)).catch(() => undefined)

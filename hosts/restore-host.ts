@@ -15,6 +15,7 @@ import type { CutHostParts } from './cut-host.js'
 import type { Vm, VmInstance } from './hypervisor/hypervisor.js'
 import { digestOf } from './layers.js'
 import type { SliceMarks } from './slice-marks.js'
+import { takeOver } from './take-over.js'
 
 interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
 
@@ -43,8 +44,8 @@ export class RestoreHost {
       const outcome = await writeOutcome(this.outcomePath(order), { format: 1, outcome: 'abort', why: 'the agent was restarted' })
       const vms: Vm[] = []
       for (const instance of journal.instances) {
-        const vm = this.inPlace(order, instance.spec.vm) ?? await this.at.hypervisor.adopt(instance)
-        if (vm) vms.push(vm)
+        const vm = this.inPlace(order, instance.spec.vm) ?? await takeOver(this.at, instance)
+        if (!('why' in vm)) vms.push(vm)
       }
       this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
       if (outcome.outcome === 'commit' && vms.length === journal.instances.length) await this.go(order)
@@ -70,6 +71,11 @@ export class RestoreHost {
   /** The disks of VMs that are being made. */
   disks(): { diskMiB: number; layers: string[] }[] {
     return [...this.ready.values()].flatMap((r) => r.journal.instances.map((i) => ({ diskMiB: i.spec.diskMiB, layers: i.layers })))
+  }
+
+  /** Is a restore of this slice under way? */
+  isRestoring(slice: string): boolean {
+    return [...this.ready.values()].some(({ journal }) => journal.order.slice === slice)
   }
 
   /** One thing at a time for a slice: what an earlier worker has begun is ended before the next begins. */

@@ -20,6 +20,7 @@ import type { Layers } from './layers.js'
 import { waitForBanner } from './ready.js'
 import type { SliceMarks } from './slice-marks.js'
 import type { SwitchLink } from './switch-link.js'
+import { takeOver } from './take-over.js'
 
 export interface VmRecord {
   format: 1
@@ -68,14 +69,17 @@ export class VmRegistry {
     for (const file of (await readdir(this.at.folder)).filter((f) => f.endsWith('.json'))) {
       const record = JSON.parse(await readFile(join(this.at.folder, file), 'utf8')) as VmRecord
       this.records.set(record.spec.vm, record)
-      if (record.instance === null) continue
-      const vm = await this.at.hypervisor.adopt(record.instance)
-      if (vm) {
-        const noted = record.layers.join()
-        this.attach(record, vm)
-        if (record.layers.join() !== noted) await this.save(record) // what it names on disk must be there
-      } else await this.died(record, 'its process was gone when the host agent was started')
     }
+    await Promise.all([...this.records.values()].map(async (record) => { // side by side: one that does not answer is waited for
+      if (record.instance === null) return
+      const taken = await takeOver(this.at, record.instance)
+      if ('why' in taken) await this.died(record, taken.why)
+      else {
+        const noted = record.layers.join()
+        this.attach(record, taken)
+        if (record.layers.join() !== noted) await this.save(record) // what it names on disk must be there
+      }
+    }))
   }
 
   async define(spec: VmSpec): Promise<void> {
@@ -150,8 +154,14 @@ export class VmRegistry {
     await this.at.cutIsOver(slice)
     for (const vm of this.runningOf(slice)) {
       const name = vm.instance.spec.vm
-      if (this.records.get(name)?.condition === 'ready' && !this.at.mayStand(name)) await calibrate(vm, this.at.switchLink, this.at.clock)
+      if (this.records.get(name)?.condition === 'ready' && !this.at.mayStand(name)) await this.calibrateVm(vm)
     }
+  }
+
+  /** One that cannot be calibrated, a hung one too, costs its next cut the witness and nobody else anything. */
+  private async calibrateVm(vm: Vm): Promise<void> {
+    await calibrate(vm, this.at.switchLink, this.at.clock)
+      .catch((error: unknown) => this.at.log.warn({ vm: vm.instance.spec.vm, why: explain(error) }, 'it has no counting base'))
   }
 
   /** After an agent's death: a VM that stands without reason runs on. Before: open cuts and restores have been ended. */
@@ -159,7 +169,7 @@ export class VmRegistry {
     for (const vm of this.live.values()) {
       if (this.at.mayStand(vm.instance.spec.vm) || await vm.isRunning().catch(() => false)) continue
       this.at.log.warn({ vm: vm.instance.spec.vm }, 'it stood without reason: resuming it')
-      await vm.letRun()
+      await vm.letRun().catch((error: unknown) => vm.kill(`it stood and could not be resumed: ${explain(error)}`))
     }
   }
 
@@ -231,6 +241,12 @@ export class VmRegistry {
 
   runningOf(slice: string): Vm[] {
     return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice)
+  }
+
+  /** The VMs whose login must answer, since somebody asked for a watchdog. */
+  watched(): Vm[] {
+    return [...this.live.values()].filter(({ ended, instance: { spec } }) =>
+      ended === undefined && spec.watchdogMs !== undefined && this.records.get(spec.vm)?.condition === 'ready')
   }
 
   layersInUse(): string[] {
@@ -314,8 +330,7 @@ export class VmRegistry {
     const answered = await waitForBanner(record.spec.loginPort, this.at.clock, () => vm.ended !== undefined || this.live.get(record.spec.vm) !== vm)
     if (this.live.get(record.spec.vm) !== vm || vm.ended !== undefined) return
     if (answered) {
-      await calibrate(vm, this.at.switchLink, this.at.clock)
-        .catch((error: unknown) => this.at.log.warn({ vm: record.spec.vm, why: explain(error) }, 'it has no counting base'))
+      await this.calibrateVm(vm)
       await this.change(record, 'ready', '')
     }
     else await this.change(record, 'booting', 'it does not answer on its login port: look at its console')

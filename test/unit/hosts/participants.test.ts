@@ -15,7 +15,7 @@ import { useTempFolder } from '../../temp.js'
 const slice = '5f0c0d5e-0000-4000-8000-0000000000b1'
 const run = '0000000100000000'
 
-describe('the cuts of a host whose journal cannot be written', () => {
+describe('the cuts of a host', () => {
   const folder = useTempFolder()
 
   async function host() {
@@ -30,6 +30,7 @@ describe('the cuts of a host whose journal cannot be written', () => {
       runningOf: () => [vm], vm: () => vm, noteLayers: async () => undefined, outsideCuts: <T>(_slice: string, work: () => Promise<T>) => work(),
     } as unknown as VmRegistry
     const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' } }
+    const ahead = { ms: 0 }
     const asked: string[] = []
     const switchLink = { ask: async (method: string) => { asked.push(method); return answers[method] ?? null } } as unknown as SwitchLink
     const marks = new SliceMarks(join(folder(), 'slices'))
@@ -38,16 +39,16 @@ describe('the cuts of a host whose journal cannot be written', () => {
     const journals = join(folder(), 'cuts')
     const participants = new Participants(journals, marks, {
       host: 'h1', store: join(folder(), 'store'), registry, layers: new Layers(join(folder(), 'layers'), hypervisor), switchLink,
-      hypervisor, clock, log: silentLog,
+      hypervisor, clock: { ...clock, monotonic: () => clock.monotonic() + ahead.ms }, log: silentLog,
     })
     await participants.recover()
     const header = { slice, run, k: 2, op: 'op-2', token: 1 }
     const prepare = (k: number): HostCutAsk =>
       ({ ...header, k, op: `op-${k}`, ask: 'prepare', snapshot: `s-${k}`, kind: 'live', mode: 'live', vms: ['a'], force: false })
-    return { vm, participants, journals, header, prepare, asked }
+    return { vm, participants, journals, header, prepare, asked, ahead }
   }
 
-  it('are void: the VM that was stopped for one runs again, the coordinator hears why, and the next cut is admitted', async () => {
+  it('are void where the journal cannot be written: the VM that was stopped for one runs again, the coordinator hears why, and the next cut is admitted', async () => {
     const { vm, participants, journals, header, prepare, asked } = await host()
     await participants.ask(prepare(2))
     vm.save = async () => { // the disk is full from here on: neither memory nor journal can be written
@@ -60,7 +61,25 @@ describe('the cuts of a host whose journal cannot be written', () => {
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
-  it('stay as they were where they are sealed: no VM is touched, and the outcome ends them once it can be written down', async () => {
+  it('excuse their VMs from beginning to end, but not for ever where one cannot be let run', async () => {
+    const { vm, participants, header, prepare, ahead } = await host()
+    const excused = () => [participants.excuses(slice), participants.excuses('another')]
+    assert.deepEqual(excused(), [false, false])
+    await participants.ask(prepare(2))
+    ahead.ms += 600_000
+    assert.deepEqual(excused(), [true, false])
+    vm.letRun = () => Promise.reject(new Error('it does not answer'))
+    vm.save = () => Promise.reject(new Error('it does not answer'))
+    await assert.rejects(participants.ask({ ...header, ask: 'cut' }))
+    assert.deepEqual(excused(), [true, false])
+    ahead.ms += 30_000
+    assert.deepEqual(excused(), [false, false])
+    vm.die('the watchdog has ended it')
+    await participants.settled(slice)
+    assert.deepEqual(excused(), [false, false])
+  })
+
+  it('stay as they were where they are sealed and cannot be noted: no VM is touched, and the outcome ends them once it can be written down', async () => {
     const { vm, participants, journals, header, prepare } = await host()
     const { ask: _, ...order } = prepare(2)
     writeFileSync(join(journals, 'op-2.json'), JSON.stringify({ phase: 'sealed', order, reports: {}, why: '' }))

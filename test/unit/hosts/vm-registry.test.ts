@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
+import { startTime } from '../../../hosts/hypervisor/process.js'
 import { Layers } from '../../../hosts/layers.js'
 import { SliceMarks } from '../../../hosts/slice-marks.js'
 import type { SwitchLink } from '../../../hosts/switch-link.js'
@@ -77,6 +79,51 @@ describe('the VMs of a host', () => {
     assert.deepEqual(host.registry.reports().map((r) => [r.vm, r.condition]), [['a', 'dead']])
     assert.deepEqual(host.told.map((r) => [r.vm, r.condition, r.reason]), [['a', 'dead', 'its process was gone when the host agent was started']])
     assert.deepEqual([host.onDisk('a').condition, host.onDisk('a').instance], ['dead', null])
+  })
+
+  it('that live and do not answer are ended and dead; they keep no agent from coming up, and no other VM from it', async () => {
+    const host = await cameBack(['a', 'b'])
+    host.vm('b').running = true
+    const process = spawn('sleep', ['600'])
+    const [pid, ended] = [process.pid!, new Promise<NodeJS.Signals | null>((done) => process.once('exit', (_, signal) => done(signal)))]
+    const started = await startTime(pid)
+    const record = host.onDisk('a')
+    writeFileSync(join(folder(), 'vms', 'a.json'), JSON.stringify({ ...record, instance: { ...record.instance!, pid, started } }))
+    host.hypervisor.adopt = async (instance) => {
+      if (instance.spec.vm === 'a') throw new Error('its monitor does not answer')
+      return host.vm(instance.spec.vm)
+    }
+    await host.registry.open()
+    assert.equal(await ended, 'SIGKILL')
+    assert.deepEqual(host.registry.reports().map((r) => r.condition), ['dead', 'ready'])
+    assert.deepEqual(host.told.map((r) => r.reason), ['it did not answer when the host agent was started, and was ended: its monitor does not answer'])
+  })
+
+  it('that stand and cannot be let run are dead, and cannot be calibrated without harm to others', async () => {
+    const host = await cameBack(['a', 'b'])
+    await host.registry.open()
+    host.vm('a').letRun = () => Promise.reject(new Error('no answer'))
+    await host.registry.reconnect()
+    assert.equal(host.vm('b').running, true)
+    await host.registry.resumeStopped()
+    assert.ok(await until(clock, 2_000, 1, () => (host.onDisk('a').condition === 'dead' ? true : undefined)))
+    assert.match(host.onDisk('a').reason, /^it stood and could not be resumed: no answer/)
+    assert.equal(host.onDisk('b').condition, 'ready')
+  })
+
+  it('are watched where their specification asks for it, while they are ready', async () => {
+    const host = await cameBack(['a', 'b', 'c'])
+    for (const name of ['b', 'c']) {
+      const record = host.onDisk(name)
+      record.instance!.spec.watchdogMs = 5_000
+      host.vm(name).instance.spec.watchdogMs = 5_000
+      writeFileSync(join(folder(), 'vms', `${name}.json`), JSON.stringify({ ...record, condition: name === 'c' ? 'booting' : 'ready' }))
+    }
+    await host.registry.open()
+    assert.deepEqual(host.registry.watched(), [host.vm('b')])
+    await host.vm('b').kill('it hung')
+    assert.deepEqual(host.registry.watched(), [])
+    assert.ok(await until(clock, 2_000, 1, () => host.told.find((r) => r.vm === 'b' && r.condition === 'dead' && r.reason === 'it hung')))
   })
 
   it('that die leave the switch, and their record says why', async () => {
