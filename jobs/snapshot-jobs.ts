@@ -158,8 +158,8 @@ async function keepNewest(at: JobParts, slice: SliceRecord): Promise<void> {
 
 function leave(record: SliceRecord, state: OperationalState, text: string): void {
   for (const sliver of provisioned(record)) {
-    if (sliver.operational !== 'geni_failed') sliver.operational = state // it may have died in the meantime
-    sliver.resourceStatus = text
+    if (sliver.operational === 'geni_failed') continue // it has died in the meantime: why is told, and what the policy tells when it heals it
+    Object.assign(sliver, { operational: state, resourceStatus: text })
   }
 }
 

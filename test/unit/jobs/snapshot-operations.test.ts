@@ -38,7 +38,7 @@ describe('snapshot operations', () => {
     assert.deepEqual([(await w.ended(operation)).state, (await w.ended(operation)).error], ['failed', 'only 3 bytes are free'])
   })
 
-  it('a VM that died while the snapshot was taken stays failed', async () => {
+  it('a VM that died while the snapshot was taken stays failed, and why it did is what Status says', async () => {
     const w = await worker()
     const slice = await w.slice()
     w.snapshots.meanwhile = async () => {
@@ -47,6 +47,9 @@ describe('snapshot operations', () => {
     }
     await w.run((await w.begin(slice, 'snapshot', { params: { snapshot: 's-1' } }, 'violin_snapshotting')).id)
     assert.deepEqual(await w.states(slice), ['geni_ready', 'geni_failed'])
+    const [ready, failed] = (await w.record(slice)).slivers
+    assert.match(ready!.resourceStatus, /^snapshot s-1 /)
+    assert.deepEqual([failed!.resourceStatus, failed!.error.startsWith('killed; ')], ['killed', true])
   })
 
   it("a user's call makes the policy's cut give way at once, and begins only when that has ended", async () => {
