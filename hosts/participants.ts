@@ -32,7 +32,7 @@ interface OpenCut {
 
 const againMs = 500
 /** A VM of a cut that is being voided runs again after this, rescue and all; what stands for longer stands for reasons of its own. */
-const letRunMs = 20_000
+const letRunMs = 10_000
 /** Ended cuts whose journals are kept, so that a worker that asks again gets the recorded answer. */
 const keptJournals = 20
 

@@ -14,7 +14,7 @@ import { checkBank } from '../../cli/bank/check.js'
 import { quiesce } from '../../cli/bank/quiesce.js'
 import { openBank, type Bank } from '../../cli/bank/reader.js'
 import { vmPids } from '../../cli/demo/processes.js'
-import { loginsOf, SliceClient, text } from '../../cli/demo/slice-client.js'
+import { loginsOf, SliceClient, text, type NodeLogin } from '../../cli/demo/slice-client.js'
 import { layoutOf } from '../../cli/up/layout.js'
 
 export type HypervisorKind = 'qemu' | 'simulated'
@@ -42,6 +42,7 @@ export class FaultRig {
   private uuid = ''
   private vms: string[] = []
   private banks: Bank[] = []
+  private logins: NodeLogin[] = []
 
   /** `within`: the folder that gets the state. */
   constructor(hypervisor: HypervisorKind, within = tmpdir()) {
@@ -50,8 +51,8 @@ export class FaultRig {
     this.orders = mkdtempSync(join(tmpdir(), 'vorders-'))
   }
 
-  /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. */
-  async open(policy: string): Promise<void> {
+  /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. `vm`: of its VMs. */
+  async open(policy: string, vm = ''): Promise<void> {
     assert.ok(existsSync(main), 'build first: ./violin --version')
     const url = await this.startUp()
     this.port = Number(new URL(url).port)
@@ -64,9 +65,12 @@ export class FaultRig {
     const pem = (file: string) => readFileSync(file, 'utf8')
     const am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(trust) })
     this.slice = new SliceClient(am, issued.urn, pem(issued.credential), clock)
-    const request = pem(join(root, 'examples', 'three-nodes.rspec')).replace(/<violin:rspec_checkpoint[^]*?<\/violin:rspec_checkpoint>/, `<violin:rspec_checkpoint ${policy}/>`)
+    const request = pem(join(root, 'examples', 'three-nodes.rspec'))
+      .replace(/<violin:rspec_checkpoint[^]*?<\/violin:rspec_checkpoint>/, `<violin:rspec_checkpoint ${policy}/>`)
+      .replaceAll('<sliver_type name="default-vm"/>', `<sliver_type name="default-vm"><violin:vm ${vm}/></sliver_type>`)
     await this.slice.allocate(request)
     const logins = loginsOf(text(await this.slice.provision([{ urn: user.urn, keys: [this.keys.public] }]), 'geni_rspec'))
+    this.logins = logins
     this.vms = logins.map((l) => l.sliver.split('+').at(-1)!)
     await this.whenFree(() => this.slice.action('geni_start'))
     await this.slice.waitFor('geni_ready', readyMs)
@@ -146,6 +150,33 @@ export class FaultRig {
   async ready(): Promise<void> {
     await this.call(() => this.slice.waitFor('geni_ready', 60_000, []))
     assert.ok(await until(clock, 30_000, 50, async () => ((await this.call(() => this.slice.status())).every((s) => !s.resourceStatus.includes('under way')) ? true : undefined)))
+  }
+
+  /** Waits until the policy has brought the slice back, and gives what Status says of it. Before: a snapshot, or another call, was the last. */
+  async recovered(): Promise<string> {
+    let last = ''
+    const back = await until(clock, 60_000, 100, async () => {
+      const slivers = await this.call(() => this.slice.status(), [14])
+      last = slivers.map((s) => `${s.operational} ${s.resourceStatus}`).join('; ')
+      return slivers.every((s) => s.operational === 'geni_ready' && s.resourceStatus.includes('recovered by itself')) ? slivers[0]!.resourceStatus : undefined
+    })
+    assert.ok(back, `the slice has not recovered by itself: ${last}`)
+    return back
+  }
+
+  /** Runs a command in a guest, until it ends or the guest does. */
+  async run(clientId: string, command: string): Promise<void> {
+    const { host, port, username } = this.logins.find((l) => l.clientId === clientId)!
+    const client = new ssh2.Client()
+    const over = new Promise<void>((done) => client.on('error', () => done()).once('close', () => done()))
+    await new Promise<void>((begun, fail) => {
+      client.once('error', fail).once('ready', () => client.exec(command, (error, stream) => {
+        if (error) return fail(error)
+        stream.resume().on('close', () => client.end())
+        begun()
+      })).connect({ host, port, username, privateKey: this.keys.private })
+    })
+    await over
   }
 
   /** Only whole snapshots are listed, nothing else is in their folder, and each VM has one process. */

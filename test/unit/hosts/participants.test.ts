@@ -72,7 +72,7 @@ describe('the cuts of a host', () => {
     vm.save = () => Promise.reject(new Error('it does not answer'))
     await assert.rejects(participants.ask({ ...header, ask: 'cut' }))
     assert.deepEqual(excused(), [true, false])
-    ahead.ms += 30_000
+    ahead.ms += 11_000
     assert.deepEqual(excused(), [false, false])
     vm.die('the watchdog has ended it')
     await participants.settled(slice)
