@@ -12,7 +12,7 @@ import type { CutOrder, CutReport, CutVm, HostReport, Part, SealedVm } from '../
 import type { Outcome } from '../snapshots/messages.js'
 import type { Work } from '../snapshots/participant.js'
 import { cutVm } from './cut-vm.js'
-import type { Hypervisor } from './hypervisor/hypervisor.js'
+import type { Hypervisor, Vm } from './hypervisor/hypervisor.js'
 import { digestOf, type Layers } from './layers.js'
 import type { SwitchLink } from './switch-link.js'
 import type { VmRegistry } from './vm-registry.js'
@@ -31,11 +31,14 @@ export interface CutHostParts {
 /** In `drop` mode the cuts are spread over this, to show what a snapshot without holding and recording loses. */
 const dropSpreadMs = 100
 const retryMs = 500
+/** Rescue and `cont` need some seconds. A VM that cannot be let run for so long never will be, and its slice would wait for it for ever. */
+const letRunMs = 60_000
 
 export class CutHost {
   private readonly at: CutHostParts
   private readonly order: CutOrder
   private closed: ClosedLog | undefined
+  private voidingSince: number | undefined
 
   constructor(parts: CutHostParts, order: CutOrder) {
     this.at = parts
@@ -137,13 +140,12 @@ export class CutHost {
     return { progress: 'told' }
   }
 
-  /** Every VM runs, every port goes forward, no part is left. Repeated until it succeeds. */
+  /** Every VM runs or is dead, every port goes forward, no part is left. Repeated until it succeeds. */
   private async void(outcome: Outcome | undefined): Promise<HostReport> {
+    this.voidingSince ??= this.at.clock.monotonic()
     try {
       const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
-      await Promise.all(vms.map((vm) => vm.letRun().catch((error: unknown) => {
-        if (vm.ended === undefined) throw error
-      })))
+      await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))
       await this.at.switchLink.ask('forward', this.ref)
       await Promise.all(vms.map((vm) => vm.abandonCut()))
       for (const name of this.order.vms) {
@@ -159,6 +161,17 @@ export class CutHost {
       this.at.log.error({ ...this.ref, why: explain(error) }, 'voiding a cut failed: trying again')
       await this.at.clock.sleep(retryMs)
       throw error
+    }
+  }
+
+  /** After: it runs, or has ended. */
+  private async letRunOrEnd(vm: Vm): Promise<void> {
+    try {
+      await vm.letRun()
+    } catch (error) {
+      if (vm.ended !== undefined) return
+      if (this.at.clock.monotonic() - this.voidingSince! < letRunMs) throw error
+      await vm.kill(`it could not be let run within ${letRunMs / 1000} s when a cut was given up: ${explain(error)}`)
     }
   }
 }

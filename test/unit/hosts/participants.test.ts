@@ -61,7 +61,7 @@ describe('the cuts of a host', () => {
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
-  it('excuse their VMs from beginning to end, but not for ever where one cannot be let run', async () => {
+  it('excuse their VMs from beginning to end, but not for ever where one cannot be let run; that one is ended, and with it the cut', async () => {
     const { vm, participants, header, prepare, ahead } = await host()
     const excused = () => [participants.excuses(slice), participants.excuses('another')]
     assert.deepEqual(excused(), [false, false])
@@ -74,9 +74,11 @@ describe('the cuts of a host', () => {
     assert.deepEqual(excused(), [true, false])
     ahead.ms += 11_000
     assert.deepEqual(excused(), [false, false])
-    vm.die('the watchdog has ended it')
+    assert.equal(vm.ended, undefined)
+    ahead.ms += 60_000
     await participants.settled(slice)
-    assert.deepEqual(excused(), [false, false])
+    assert.equal(vm.ended, 'it could not be let run within 60 s when a cut was given up: it does not answer')
+    assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
   it('stay as they were where they are sealed and cannot be noted: no VM is touched, and the outcome ends them once it can be written down', async () => {
