@@ -236,8 +236,11 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
       await again.kill()
     })
 
-    it('kills it', async () => {
-      await vm.kill()
+    it('kills it, though its process stands still, and tells its end as what it was told', async () => {
+      const told = new Promise<string>((resolve) => vm.onEnd(resolve))
+      process.kill(vm.instance.pid!, 'SIGSTOP')
+      await vm.kill('it hung')
+      assert.deepEqual([await told, vm.ended], ['it hung', 'it hung'])
       assert.ok(!isUsed(vm.instance.pid))
       await assert.rejects(vm.isRunning())
     })
