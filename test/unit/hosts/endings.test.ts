@@ -63,7 +63,7 @@ describe('a panic of a guest', () => {
       spec: {
         vm: 'v', slice: 's', clientId: 'a', memoryMiB: 128, cpus: 1, diskMiB: 64, image: 'i', nics: [], loginPort: 1, logins: [], neighbours: [], execute: [],
       },
-      run: 'r', monitor: 'm', nicSockets: [], console: 'c', config: 'f', kernel: 'k', initrd: 'i', append: '', layers: ['l'], topNode: 'disk0',
+      run: 'r', monitor: 'm', nicSockets: [], console: 'c', config: 'f', kernel: 'k', initrd: 'i', append: '', layers: ['l'],
     }
     const argv = qemuArgv(instance, { binary: 'q', accelerator: 'tcg', version: '' }, true)
     const devices = argv.filter((_, i) => argv[i - 1] === '-device').map((device) => device.split(',')[0])

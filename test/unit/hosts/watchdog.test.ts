@@ -58,7 +58,7 @@ describe('the watchdog of a host', () => {
     spec: {
       vm: name, slice: 's', clientId: name, memoryMiB: 128, cpus: 1, diskMiB: 64, watchdogMs, image: 'i', nics: [], loginPort: 1, logins: [], neighbours: [], execute: [],
     },
-    run: 'r', monitor: '', nicSockets: [], console: '', config: '', kernel: '', initrd: '', append: '', layers: [], topNode: '',
+    run: 'r', monitor: '', nicSockets: [], console: '', config: '', kernel: '', initrd: '', append: '', layers: [],
   }, true)
 
   function watchdogOf(vms: Vm[]) {
