@@ -7,6 +7,7 @@ import { makeUrn, parseUrn, sameUrn } from '../base/urn.js'
 import type { WireCredential } from '../certs/authorize.js'
 import { writeManifest } from '../rspec/manifest.js'
 import type { OperationKind } from '../slices/operation.js'
+import type { Quotas } from '../slices/quota.js'
 import type { OperationQueue, SliceStore } from '../slices/slice-store.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { Sliver } from '../slices/sliver.js'
@@ -22,6 +23,7 @@ export interface AmParts {
   /** https://host:port without path */
   publicUrl: string
   software: string
+  quotas: Quotas
   clock: Clock
   random: Random
   log: Log

@@ -7,6 +7,7 @@ import { realClock as clock } from '../base/time.js'
 import { makeUrn } from '../base/urn.js'
 import { loadTrust } from '../certs/trust.js'
 import { openOperationQueue, openRedis, type RedisAt } from '../jobs/queues.js'
+import { standardQuotas, type Quotas } from '../slices/quota.js'
 import { openSliceStore } from '../slices/redis-slice-store.js'
 import { answer } from './call.js'
 import type { AmParts } from './context.js'
@@ -21,6 +22,7 @@ export interface AmConfig {
   trust: string[]
   redis: RedisAt
   software: string
+  quotas?: Quotas
   logLevel?: string
 }
 
@@ -30,7 +32,8 @@ const redis = openRedis(config.redis)
 const queue = openOperationQueue(redis)
 const parts: AmParts = {
   store: openSliceStore(redis), queue, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
-  publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software, clock, random, log,
+  publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
+  quotas: config.quotas ?? standardQuotas, clock, random, log,
 }
 const trust = loadTrust(config.trust)
 const server = await serve({

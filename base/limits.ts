@@ -34,7 +34,7 @@ export const limits = {
   mergeMs: 30 * 60_000,
   /** From start to an SSH banner; TCG on a loaded machine needs 3 to 60 s. */
   bootMs: 180_000,
-  /** No snapshot begins with less than this free on the store. */
+  /** No snapshot begins with less than this free on the store, unless the operator says otherwise (`up --free-floor`). */
   freeFloorBytes: 512 * 1024 * 1024,
   /** Kept free by a host for the moment when its disk is full; it lasts for minutes of what VMs write. */
   ballastBytes: 128 * 1024 * 1024,
@@ -42,4 +42,6 @@ export const limits = {
   keepPolicySnapshots: 8,
   minIntervalMs: 5_000,
   maxKeep: 32,
+  /** The longest duration that a policy may name: leases end long before. */
+  maxAgeMs: 365 * 86_400_000,
 } as const

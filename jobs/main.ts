@@ -3,19 +3,22 @@
 import { readFileSync } from 'node:fs'
 import { explain } from '../base/errors.js'
 import { armFaults } from '../base/fault-points.js'
+import { limits } from '../base/limits.js'
 import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
 import { realClock as clock } from '../base/time.js'
 import { makeUrn } from '../base/urn.js'
+import { standardQuotas, type Quotas } from '../slices/quota.js'
 import { openSliceStore } from '../slices/redis-slice-store.js'
 import type { SnapshotMode } from '../snapshots/needs.js'
 import { openSnapshots } from '../snapshots/open.js'
 import { connectHosts } from './host-links.js'
 import { sweepKept } from './kept-snapshots.js'
-import { expireSlivers, finishEndings, keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from './periodic.js'
+import { expireSlivers, finishEndings, keepSchedules, mendLocks, retireOld, snapshotTick, type PeriodicParts } from './periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
 import { operationRunner } from './slice-jobs.js'
 import { noteCatalogue } from './snapshot-jobs.js'
+import { SnapshotRoom } from './snapshot-room.js'
 import { recoverSlices } from './recovery.js'
 import { noteHosts, noteReport, reconcile } from './vm-watch.js'
 
@@ -30,6 +33,9 @@ export interface WorkerConfig {
   software: string
   /** How long snapshots wait for their owner after the end of a lease; 7 days when it is not said. */
   graceDays?: number
+  quotas?: Quotas
+  /** No snapshot begins with less than this free where snapshots are kept; limits.freeFloorBytes when it is not said. */
+  freeFloorBytes?: number
   logLevel?: string
   /** Orders for fault points: tests only. */
   faults?: string
@@ -45,7 +51,9 @@ const dayMs = 24 * 3600_000
 const redis = openRedis(config.redis)
 const store = openSliceStore(redis)
 const hosts = await connectHosts({ hosts: config.hosts, log, clock })
+const freeFloorBytes = config.freeFloorBytes ?? limits.freeFloorBytes
 const snapshots = await openSnapshots({
+  freeFloorBytes,
   links: hosts, journal: store.journal, store: config.store, keyPem: readFileSync(config.keyFile, 'utf8'),
   certificatePem: readFileSync(config.certFile, 'utf8'), am: makeUrn(config.authority, 'authority', 'am'), software: config.software, clock, random, log,
 })
@@ -53,6 +61,7 @@ const queue = openOperationQueue(redis)
 const schedulers = openSchedulers(redis)
 const parts: PeriodicParts = {
   store, hosts, snapshots, mode: config.snapshotMode, graceMs: (config.graceDays ?? 7) * dayMs, clock, random, log, queue, schedulers,
+  room: new SnapshotRoom({ quotas: config.quotas ?? standardQuotas, floorBytes: freeFloorBytes }),
 }
 
 const complain = (what: string) => (error: unknown) => log.error({ why: explain(error) }, what)
@@ -83,6 +92,7 @@ const watching = setInterval(() => {
     await finishEndings(parts)
     await recoverSlices(parts)
     await keepSchedules(parts)
+    await retireOld(parts)
   }
   void work().catch(complain('the clock work failed')).finally(() => { busy = false })
 }, watchMs)

@@ -7,9 +7,11 @@ import { beginOperation } from '../slices/slice-lock.js'
 import type { OperationQueue } from '../slices/slice-store.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { isWaiting } from '../slices/sliver.js'
+import type { SnapshotEntry } from '../snapshots/needs.js'
 import { leaseWho } from './kept-snapshots.js'
 import type { Schedulers, Tick } from './queues.js'
-import type { JobParts } from './surroundings.js'
+import { outlived } from './retention.js'
+import { policyWho, type JobParts } from './surroundings.js'
 
 const orphanedMs = 30_000
 const againMs = 15_000
@@ -20,7 +22,7 @@ export interface PeriodicParts extends JobParts { queue: OperationQueue; schedul
 export async function snapshotTick(at: PeriodicParts, tick: Tick): Promise<void> {
   const slice = await at.store.slice(tick.slice)
   if (!slice?.policy?.intervalMs || slice.shutdown) return
-  const why = hindrance(slice)
+  const why = hindrance(slice) ?? await at.room.objection(at, slice)
   if (why !== undefined) {
     at.log.info({ slice: slice.urn, why }, 'periodic snapshot skipped')
     await at.store.update(slice.urn, (record) => ({ ...record, lastSnapshot: `the last periodic snapshot was skipped: ${why}` }))
@@ -28,7 +30,7 @@ export async function snapshotTick(at: PeriodicParts, tick: Tick): Promise<void>
   }
   try {
     const { operation } = await beginOperation(at, slice.urn, {
-      kind: 'snapshot', who: 'policy', why: 'the interval of the checkpoint policy', callId: '-', params: { snapshot: `s-${token(at.random, 6)}` },
+      kind: 'snapshot', who: policyWho, why: 'the interval of the checkpoint policy', callId: '-', params: { snapshot: `s-${token(at.random, 6)}` },
     }, (record) => {
       const changed = hindrance({ ...record, operation: null }) // since we looked
       if (changed !== undefined) throw new Refusal('busy', changed)
@@ -40,11 +42,38 @@ export async function snapshotTick(at: PeriodicParts, tick: Tick): Promise<void>
 }
 
 function hindrance(slice: SliceRecord): string | undefined {
-  if (slice.operation) return `the slice was busy with ${slice.operation.kind}`
+  if (slice.operation && !isRetention(slice)) return `the slice was busy with ${slice.operation.kind}`
   const slivers = provisioned(slice)
   const notReady = slivers.find((s) => s.operational !== 'geni_ready')
   if (notReady) return `${notReady.clientId} was ${notReady.operational}`
   return slivers.length === 0 ? 'there is nothing to save' : undefined
+}
+
+/** The policy's own removal of an old snapshot: the next one need not be skipped for it, its job only waits a moment. */
+const isRetention = ({ operation }: SliceRecord): boolean => operation?.byPolicy === true && operation.kind === 'delete-snapshot'
+
+/**
+ * The `max_age` of a policy holds also while no new snapshot comes. What goes is an operation, as every change of a slice: so
+ * it never meets a rollback to the same snapshot. One for each look.
+ */
+export async function retireOld(at: PeriodicParts): Promise<void> {
+  for (const slice of await at.store.slices()) {
+    const maxAgeMs = slice.policy?.maxAgeMs
+    if (maxAgeMs === undefined || slice.operation || slice.shutdown) continue
+    const entries = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
+    const [old] = outlived(entries, { keep: entries.length, maxAgeMs }, slice.head, at.clock.now())
+    if (!old || !(await mayTryAgain(at, slice, 'delete-snapshot'))) continue
+    try {
+      const { operation } = await beginOperation(at, slice.urn, {
+        kind: 'delete-snapshot', who: policyWho, why: 'it is older than the max_age of the checkpoint policy', callId: '-', params: { snapshot: old.id },
+      }, (record) => {
+        if (record.token !== slice.token + 1 || record.head === old.id) throw new Refusal('busy', 'another operation came first')
+      })
+      await at.queue.add(operation)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error // a user's call came first
+    }
+  }
 }
 
 /** Every slice with a policy and running VMs has a scheduler, and no other one. */

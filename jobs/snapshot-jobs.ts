@@ -1,6 +1,6 @@
 // Operations that cut or restore a slice. Each leaves the slivers in a final state, whatever happens, and says in
 // resourceStatus what became of it.
-import { explain, Failure } from '../base/errors.js'
+import { explain } from '../base/errors.js'
 import { token } from '../base/random.js'
 import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
@@ -8,7 +8,9 @@ import type { OperationalState, Sliver } from '../slices/sliver.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import type { CutResult, Member, SnapshotEntry } from '../snapshots/needs.js'
 import { recoveryWho } from './recovery.js'
-import type { JobParts } from './surroundings.js'
+import { outlived } from './retention.js'
+import { removeByRetention } from './snapshot-room.js'
+import { policyWho, type JobParts } from './surroundings.js'
 
 const preemptionMs = 500
 
@@ -21,8 +23,14 @@ export async function snapshotJob(
   at: JobParts, slice: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal },
 ): Promise<void> {
   const suspend = operation.kind === 'suspend'
-  const cut = how.again ? await cutBefore(at, slice, operation) : await takeOne(at, slice, operation, how.giveWay)
-  if (cut.committed) await noteCatalogue(at, slice.uuid)
+  const noted = async (cut: CutResult): Promise<CutResult> => {
+    if (cut.committed) await noteCatalogue(at, slice.uuid)
+    return cut
+  }
+  const room = { op: operation.id, byPolicy: operation.who === policyWho, giveWay: how.giveWay }
+  const cut = how.again
+    ? await noted(await cutBefore(at, slice, operation))
+    : await at.room.during(at, slice, room, async () => noted(await takeOne(at, slice, operation, how.giveWay)))
   const text = cut.committed ? committedText(cut.entry) : `snapshot ${operation.params.snapshot!} failed: ${cut.reason}`
   await endOperation(at, operation, cut.committed
     ? { state: 'done', result: { snapshot: cut.entry.id } }
@@ -34,7 +42,7 @@ export async function snapshotJob(
     if (cut.committed) record.head = cut.entry.id
     leave(record, suspend && cut.committed ? 'violin_suspended' : 'geni_ready', text)
   })
-  if (cut.committed && cut.entry.origin === 'policy') await keepNewest(at, slice)
+  if (cut.committed && cut.entry.origin === 'policy') await retain(at, slice)
 }
 
 /** One that an earlier worker has begun is begun anew, under a name of its own: hosts give up what they had made for the first. */
@@ -73,6 +81,7 @@ export async function deleteSnapshotJob(at: JobParts, slice: SliceRecord, operat
   await noteCatalogue(at, slice.uuid)
   await endOperation(at, operation, { state: 'done' }, (record) => {
     if (record.head === operation.params.snapshot) record.head = ''
+    if (operation.who === policyWho) return // nobody asked for it
     for (const sliver of provisioned(record)) sliver.resourceStatus = `snapshot ${operation.params.snapshot!} deleted`
   })
 }
@@ -96,7 +105,7 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, g
   try {
     return await at.snapshots.take({
       id: operation.params.snapshot!, op: operation.id, token: operation.token, slice: { urn: slice.urn, uuid: slice.uuid },
-      run: slice.run, epoch: slice.epoch, parent: slice.head, origin: operation.who === 'policy' ? 'policy' : suspend ? 'suspend' : 'user',
+      run: slice.run, epoch: slice.epoch, parent: slice.head, origin: operation.who === policyWho ? 'policy' : suspend ? 'suspend' : 'user',
       kind: suspend ? 'suspend' : 'live', mode: at.mode, members: membersOf(slice), topology: slice.slivers.map((s) => s.node),
       ...(operation.params.name ? { name: operation.params.name } : {}),
       ...(slice.policy?.maxPauseMs !== undefined && !suspend ? { maxPauseMs: slice.policy.maxPauseMs } : {}),
@@ -140,18 +149,12 @@ async function failRestore(at: JobParts, slice: SliceRecord, operation: Operatio
   })
 }
 
-/** Retention: the newest `keep` snapshots of the policy stay. One that the present run descends from stays too. */
-async function keepNewest(at: JobParts, slice: SliceRecord): Promise<void> {
+/** After a snapshot of the policy: what it does not keep goes (retention.ts). */
+async function retain(at: JobParts, slice: SliceRecord): Promise<void> {
   const now = await at.store.slice(slice.urn)
   if (!now?.policy) return
-  const policy = (await at.snapshots.list(slice.uuid)).filter((e) => e.origin === 'policy')
-  for (const old of policy.slice(0, Math.max(0, policy.length - now.policy.keep))) {
-    if (old.id === now.head) continue
-    try {
-      await at.snapshots.remove(slice.uuid, old.id)
-    } catch (error) {
-      throw new Failure('failed', `snapshot ${old.id} could not be removed by retention`, { cause: error })
-    }
+  for (const old of outlived(await at.snapshots.list(slice.uuid), now.policy, now.head, at.clock.now())) {
+    await removeByRetention(at, slice, old, 'the policy does not keep it')
   }
   await noteCatalogue(at, slice.uuid)
 }

@@ -24,6 +24,9 @@ export interface AdvertisementOptions {
   defaultImage: string
   /** RFC 3339. */
   generated: string
+  /** The operator's quotas of one slice, where they are set. */
+  sliceVms?: number
+  sliceSnapshotsBytes?: number
 }
 
 type Attributes = Record<string, string | number | boolean>
@@ -59,7 +62,7 @@ export function writeAdvertisement(options: AdvertisementOptions): string {
   const root = element('rspec', {
     'xmlns': rspecNs, 'xmlns:xsi': xsiNs, 'type': 'advertisement', 'generated': options.generated, 'generated_by': 'geni-violin',
     'xsi:schemaLocation': locations,
-  }, [...options.hosts.map((host) => node(host, options)), opstate(options.componentManager), capability()])
+  }, [...options.hosts.map((host) => node(host, options)), opstate(options.componentManager), capability(options)])
   return `<?xml version="1.0"?>\n${root}`
 }
 
@@ -88,14 +91,15 @@ function opstate(componentManager: string): string {
   ])
 }
 
-function capability(): string {
+function capability({ sliceVms, sliceSnapshotsBytes }: AdvertisementOptions): string {
   return element('violin:rspec_checkpoint_capability', { 'xmlns:violin': violinNs, 'version': '1' }, [
     ...sliverTypes.map((name) => element('violin:sliver_type', {
       name, actions: actions.join(' '), scope: 'full', consistency: 'distributed', time: 'transparent', live: true,
     })),
-    element('violin:storage_target', { name: 'default', default: true }),
+    element('violin:storage_target', { name: 'default', default: true, ...sliceSnapshotsBytes !== undefined && { quota_bytes: sliceSnapshotsBytes } }),
     element('violin:limits', {
-      min_interval: formatDuration(limits.minIntervalMs), max_keep: limits.maxKeep, max_nodes: limits.nodesPerSlice,
+      min_interval: formatDuration(limits.minIntervalMs), max_keep: limits.maxKeep, max_age: formatDuration(limits.maxAgeMs),
+      max_nodes: Math.min(limits.nodesPerSlice, sliceVms ?? Infinity),
     }),
   ])
 }

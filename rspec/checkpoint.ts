@@ -7,8 +7,6 @@ import { rspecNs, violinNs } from './names.js'
 import { attribute, childrenOf, elementsIn, shown, withXml, type XmlElement } from './xml.js'
 import type { CheckpointPolicy } from './topology.js'
 
-const longestMs = 365 * 86_400_000
-
 const failureActions = ['continue', 'rollback', 'suspend', 'fail'] as const
 /** Recoveries in a row that a policy is given when it does not say, and the most that it may ask for. */
 export const maxRetries = 5
@@ -20,7 +18,7 @@ const honoured: Record<string, Record<string, readonly string[] | undefined>> = 
     interval: undefined, max_pause: undefined, consistency: ['distributed'], time: ['transparent'],
     on_failure: failureActions, retries: undefined,
   },
-  retention: { keep: undefined, keep_named: ['true', '1'], max_age: [], max_bytes: [] },
+  retention: { keep: undefined, keep_named: ['true', '1'], max_age: undefined, max_bytes: undefined },
   storage: { target: ['default'], incremental: [], compress: [] },
   node_checkpoint: { scope: ['full'], consistency: ['distributed'], state: undefined, last: undefined },
   vm: { memory_mib: undefined, cpus: undefined, disk_mib: undefined, watchdog: undefined },
@@ -40,6 +38,7 @@ export function readPolicy(rspec: XmlElement): CheckpointPolicy | undefined {
   const retention = onlyOne(element, 'retention')
   const keep = retention ? readCount(retention, 'keep') : undefined
   const policy: CheckpointPolicy = { keep: Math.min(keep ?? limits.keepPolicySnapshots, limits.maxKeep) }
+  if (retention) readBounds(retention, policy)
   const interval = readDuration(element, 'interval')
   if (interval !== undefined) policy.intervalMs = Math.max(interval, limits.minIntervalMs)
   const pause = readDuration(element, 'max_pause')
@@ -73,7 +72,22 @@ export function policyXml(policy: CheckpointPolicy): string {
     ['on_failure', policy.onFailure], ['retries', policy.retries],
   ]
   const text = attributes.filter(([, value]) => value !== undefined).map(([name, value]) => ` ${name}="${value!}"`).join('')
-  return `<rspec_checkpoint xmlns="${violinNs}"${text}><retention keep="${policy.keep}"/></rspec_checkpoint>`
+  const retention = Object.entries(retentionAttributes(policy)).filter(([, value]) => value !== undefined)
+  return `<rspec_checkpoint xmlns="${violinNs}"${text}><retention${retention.map(([name, value]) => ` ${name}="${value!}"`).join('')}/></rspec_checkpoint>`
+}
+
+/** What `<retention>` says of a policy. */
+export function retentionAttributes(policy: CheckpointPolicy): Record<string, string | number | undefined> {
+  return { keep: policy.keep, max_age: policy.maxAgeMs === undefined ? undefined : formatDuration(policy.maxAgeMs), max_bytes: policy.maxBytes }
+}
+
+/** How old policy snapshots may become, and how large they all together. */
+function readBounds(retention: XmlElement, policy: CheckpointPolicy): void {
+  const age = readDuration(retention, 'max_age')
+  if (age === 0) throw bad(retention, 'has max_age of no length')
+  if (age !== undefined) policy.maxAgeMs = age
+  const bytes = readCount(retention, 'max_bytes', 15)
+  if (bytes !== undefined) policy.maxBytes = bytes
 }
 
 /** Bounds what on_failure may do in a row; clipped, like an interval, to what we allow. */
@@ -97,10 +111,11 @@ export function checkViolinElements(parent: XmlElement, skip: (element: XmlEleme
 }
 
 /** The value of a counting attribute, 1 or more. */
-export function readCount(element: XmlElement, name: string): number | undefined {
+export function readCount(element: XmlElement, name: string, digits = 9): number | undefined {
   const text = attribute(element, name)?.trim()
   if (text === undefined) return undefined
-  if (!/^\+?0*[1-9]\d{0,8}$/.test(text)) throw bad(element, `has ${name}="${text.slice(0, 40)}", which is no count from 1 up`)
+  const isCount = /^\+?\d+$/.test(text) && Number(text) >= 1 && Number(text) < 10 ** digits
+  if (!isCount) throw bad(element, `has ${name}="${text.slice(0, 40)}", which is no count from 1 up`)
   return Number(text)
 }
 
@@ -125,7 +140,7 @@ export function readDuration(element: XmlElement, name: string): number | undefi
   const text = attribute(element, name)?.trim()
   if (text === undefined) return undefined
   const ms = parseDuration(text)
-  if (ms === undefined || ms > longestMs) {
+  if (ms === undefined || ms > limits.maxAgeMs) {
     throw bad(element, `has ${name}="${text.slice(0, 40)}", which is no duration such as PT10S or PT15M of at most a year`)
   }
   return ms

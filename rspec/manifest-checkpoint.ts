@@ -1,5 +1,6 @@
 // What the manifest says about snapshots: the policy that is in force, why it differs from the one asked for, and the
 // snapshots that there are.
+import { retentionAttributes } from './checkpoint.js'
 import { parseDuration, formatDuration } from './duration.js'
 import { violinNs } from './names.js'
 import { addChild as add, attribute, childrenOf, type XmlElement } from './xml.js'
@@ -51,7 +52,7 @@ function addEffective(parent: XmlElement, { applied, next }: ManifestPolicy): vo
     max_pause: applied.maxPauseMs === undefined ? undefined : formatDuration(applied.maxPauseMs),
     next,
   })
-  add(effective, 'retention', { keep: applied.keep })
+  add(effective, 'retention', retentionAttributes(applied))
   const interval = attribute(parent, 'interval')
   if (interval !== undefined && applied.intervalMs !== undefined && parseDuration(interval.trim()) !== applied.intervalMs) {
     add(effective, 'note').addText(`interval raised to ${formatDuration(applied.intervalMs)}, the shortest that this aggregate allows`)

@@ -6,6 +6,10 @@ export interface CheckpointPolicy {
   intervalMs?: number
   /** Newest policy snapshots to keep. */
   keep: number
+  /** Policy snapshots that are older go, but for the newest one. */
+  maxAgeMs?: number
+  /** What all policy snapshots of the slice may have together. The newest one stays, however large. */
+  maxBytes?: number
   /** A snapshot during which some VM would stand longer than this is aborted. */
   maxPauseMs?: number
   /** When a VM dies: nothing (undefined), or the whole slice is rolled back, suspended or stopped. */

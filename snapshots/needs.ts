@@ -90,6 +90,8 @@ export interface Snapshots {
   remove(slice: string, id: string): Promise<void>
   /** Every committed snapshot of a slice, oldest first, read from the inventories on disk. */
   list(slice: string): Promise<SnapshotEntry[]>
+  /** Free where snapshots are kept. */
+  freeBytes(): Promise<number>
   /** Ends what a dead worker left open: obeys an outcome that is there, links `abort` where there is none. */
   recover(): Promise<void>
 }

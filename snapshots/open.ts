@@ -23,6 +23,8 @@ export interface SnapshotParts {
   certificatePem: string
   am: string
   software: string
+  /** No snapshot begins with less than this free; limits.freeFloorBytes when it is not said. */
+  freeFloorBytes?: number
   clock: Clock
   random: Random
   log: Log
@@ -33,7 +35,7 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
   const store = new ImageStore(at.store)
   const key = createPrivateKey(at.keyPem)
   const publicKey = createPublicKey(new X509Certificate(at.certificatePem).publicKey.export({ type: 'spki', format: 'pem' }))
-  const common = { ...at, hosts: at.links, store, key, publicKey }
+  const common = { ...at, freeFloorBytes: at.freeFloorBytes ?? limits.freeFloorBytes, hosts: at.links, store, key, publicKey }
 
   async function list(slice: string): Promise<SnapshotEntry[]> {
     const entries: SnapshotEntry[] = []
@@ -60,6 +62,7 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
     restore: (request: RestoreRequest): Promise<RestoreResult> => restoreSnapshot(request, common),
     remove,
     list,
+    freeBytes: () => store.freeBytes(),
     async recover(): Promise<void> {
       for (const slice of await store.slices()) {
         for (const id of await store.ids(slice)) {

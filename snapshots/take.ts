@@ -5,6 +5,7 @@ import { explain, Failure, unreachable } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
+import { shownSize } from '../base/sizes.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { noRun } from '../overlay/run.js'
 import { entryOf } from './catalogue.js'
@@ -27,6 +28,7 @@ export interface TakeParts {
   /** URN of this aggregate, and its software version: both are signed. */
   am: string
   software: string
+  freeFloorBytes: number
   clock: Clock
   log: Log
   /** Told when the operation should give way; the cut is voided. */
@@ -39,8 +41,9 @@ const drainAttempts = 3
 export async function takeSnapshot(request: SnapshotRequest, at: TakeParts): Promise<CutResult> {
   const free = await at.store.freeBytes()
   const before = await maximaOf(request, at)
-  if (free < limits.freeFloorBytes) {
-    const reason = `only ${free} bytes are free where snapshots are kept: free some space or remove snapshots`
+  if (free < at.freeFloorBytes) {
+    const reason = `only ${shownSize(free)} are free where snapshots are kept, ${shownSize(at.freeFloorBytes)} must stay free: ` +
+      'free some space or remove snapshots'
     return { committed: false, reason, run: before.run, epoch: before.k }
   }
   let last: CutResult | undefined

@@ -8,6 +8,7 @@ import type { Topology } from '../../rspec/topology.js'
 import { grantedExpiry } from '../../slices/lease.js'
 import { makeSlivers } from '../../slices/make-slivers.js'
 import { placeVms } from '../../slices/placement.js'
+import { allocationObjection } from '../../slices/quota.js'
 import type { SliceRecord } from '../../slices/slice.js'
 import type { HostRecord, SliceStore } from '../../slices/slice-store.js'
 import type { Sliver } from '../../slices/sliver.js'
@@ -43,9 +44,11 @@ async function allocateNow(at: AmParts, { sliceUrn, granted, requestXml, now, ex
   const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '' })
   const before = await at.store.slice(sliceUrn)
   if (before) refuseRecord(before, granted, topology)
+  const all = await at.store.slices()
+  refuseOverQuota(at, all, { sliceUrn, granted, topology, before })
   const placement = placeVms({ nodes: topology.nodes, hosts })
   if (!placement.placed) throw new Refusal('too-big', placement.why)
-  const taken = new Set((await at.store.slices()).flatMap((s) => s.slivers.map((v) => v.loginPort)))
+  const taken = new Set(all.flatMap((s) => s.slivers.map((v) => v.loginPort)))
   const fresh = newSlice(sliceUrn, granted)
   await at.store.create(fresh)
   let made: Sliver[] = []
@@ -68,9 +71,21 @@ async function allocateNow(at: AmParts, { sliceUrn, granted, requestXml, now, ex
   return { slice, made }
 }
 
+interface Wanted { sliceUrn: string; granted: Granted; topology: Topology; before: SliceRecord | undefined }
+
+/** One Allocate comes after the other (`oneByOne`), so that two at once do not both take the last of a quota. */
+function refuseOverQuota(at: AmParts, slices: SliceRecord[], { sliceUrn, granted, topology, before }: Wanted): void {
+  const stays = before && !(before.slivers.length === 0 && isOther(before, granted))
+  const objection = allocationObjection(at.quotas, slices, {
+    sliceUrn, creator: stays ? before.creator : granted.owner, vms: topology.nodes.length,
+    memoryMiB: topology.nodes.reduce((sum, n) => sum + n.memoryMiB, 0),
+  })
+  if (objection !== undefined) throw new Refusal('too-big', objection)
+}
+
 const allocating = new WeakMap<SliceStore, Promise<unknown>>()
 
-/** What one Allocate has placed, the next one must see: else two of them promise the same memory and login ports. */
+/** What one Allocate has placed, the next one must see: else two of them promise the same memory and login ports, or pass the same quota. */
 async function oneByOne<T>(store: SliceStore, work: () => Promise<T>): Promise<T> {
   const mine = (allocating.get(store) ?? Promise.resolve()).then(work)
   allocating.set(store, mine.catch(() => undefined))

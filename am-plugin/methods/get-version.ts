@@ -20,6 +20,9 @@ export function getVersion(at: AmParts, api: 2 | 3): Struct {
     geni_am_type: ['violin'],
     geni_am_code: at.software,
     urn: at.urn,
-    violin_limits: { min_interval_s: limits.minIntervalMs / 1000, max_keep: limits.maxKeep, max_nodes: limits.nodesPerSlice },
+    violin_limits: {
+      min_interval_s: limits.minIntervalMs / 1000, max_keep: limits.maxKeep, max_nodes: Math.min(limits.nodesPerSlice, at.quotas['slice-vms'] ?? Infinity),
+    },
+    violin_quotas: Object.fromEntries(Object.entries(at.quotas).map(([key, value]) => [key, String(value)])), // bytes may be more than an int holds
   }
 }

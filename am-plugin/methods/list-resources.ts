@@ -3,6 +3,7 @@ import { Refusal } from '../../base/errors.js'
 import { rfc3339 } from '../../base/time.js'
 import { makeUrn } from '../../base/urn.js'
 import { writeAdvertisement } from '../../rspec/advertisement.js'
+import type { Quotas } from '../../slices/quota.js'
 import type { AmCall, AmParts } from '../context.js'
 import { checkRspecVersion, credentialsArgument, flag, maybeCompressed, optionsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
@@ -22,6 +23,11 @@ export async function listResources(at: AmParts, call: AmCall, params: Value[]):
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   return maybeCompressed(writeAdvertisement({
     componentManager: at.urn, authority: at.authority, hosts: hosts.filter((h) => h.available || !flag(options, 'geni_available')),
-    images, defaultImage: images[0] ?? '', generated: rfc3339(at.clock.now()),
+    images, defaultImage: images[0] ?? '', generated: rfc3339(at.clock.now()), ...sliceQuotas(at.quotas),
   }), options)
+}
+
+function sliceQuotas(quotas: Quotas): { sliceVms?: number; sliceSnapshotsBytes?: number } {
+  const [vms, bytes] = [quotas['slice-vms'], quotas['slice-snapshots-bytes']]
+  return { ...vms !== undefined && { sliceVms: vms }, ...bytes !== undefined && { sliceSnapshotsBytes: bytes } }
 }

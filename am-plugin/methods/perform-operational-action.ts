@@ -8,6 +8,7 @@ import { beginOperation } from '../../slices/slice-lock.js'
 import { provisioned, type SliceRecord } from '../../slices/slice.js'
 import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../slices/sliver.js'
 import type { SnapshotEntry } from '../../snapshots/needs.js'
+import { estimateOf, snapshotObjection, snapshotUse } from '../../snapshots/quota.js'
 import {
   findTarget, isWholeSlice, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
   type AmCall, type AmParts, type Target,
@@ -55,6 +56,7 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   if (action === 'violin_set_policy') return setPolicy(at, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
   if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
+  if (action === 'violin_snapshot' || action === 'violin_suspend') await refuseOverQuota(at, slice, catalogue)
   return begin(at, call, granted.owner, { action, options, slice, target, catalogue })
 }
 
@@ -77,6 +79,12 @@ async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Prom
   })
   await at.queue.add(begun)
   return after.slivers.filter((s) => asked.target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, extra))
+}
+
+/** The worker looks again before it cuts: then cuts that are under way count too. */
+async function refuseOverQuota(at: AmParts, slice: SliceRecord, catalogue: SnapshotEntry[]): Promise<void> {
+  const objection = snapshotObjection(at.quotas, await snapshotUse(at.store, slice), estimateOf(slice, catalogue))
+  if (objection !== undefined) throw new Refusal('too-big', objection)
 }
 
 /** geni_start passes over what is running already. */

@@ -1,7 +1,11 @@
 // `violin up`: a whole aggregate in the foreground.
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { explain } from '../../base/errors.js'
+import { limits } from '../../base/limits.js'
+import { parseSize, shownSize } from '../../base/sizes.js'
 import { realClock } from '../../base/time.js'
+import { parseQuotas, standardQuotas, type Quotas } from '../../slices/quota.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
 import type { Surroundings } from '../surroundings.js'
 import { startAggregate } from '../up/aggregate.js'
@@ -18,6 +22,8 @@ interface UpFlags {
   authority: string
   hypervisor: 'qemu' | 'simulated'
   accelerator: 'auto' | 'kvm' | 'tcg'
+  quota: Quotas
+  freeFloor: number
 }
 
 export function upCommand(at: Surroundings): Command {
@@ -33,6 +39,9 @@ export function upCommand(at: Surroundings): Command {
     .addOption(hypervisorOption())
     .addOption(new Option('--accelerator <name>', 'how VMs run; auto boots a guest on KVM to see whether it works')
       .choices(['auto', 'kvm', 'tcg']).default('auto'))
+    .addOption(quotaOption())
+    .addOption(new Option('--free-floor <bytes>', 'no snapshot begins with less than this free, such as 2G')
+      .argParser(parseFloor).default(limits.freeFloorBytes, shownSize(limits.freeFloorBytes)))
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
     .action(async (flags: UpFlags) => {
       const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)
@@ -41,7 +50,8 @@ export function upCommand(at: Surroundings): Command {
         process.once('SIGTERM', () => resolve())
       })
       const aggregate = await startAggregate({
-        ...flags, trust: flags.trust ?? [], snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
+        ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, trust: flags.trust ?? [],
+        snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
         ...(flags.redis ? { redisUrl: flags.redis } : {}), program: at.program, imageFolder: at.imageFolder, software: at.software, env: at.env,
       }, realClock, say)
       process.stdout.write(`ready ${aggregate.url}\n`)
@@ -55,6 +65,13 @@ export function upCommand(at: Surroundings): Command {
 export const hypervisorOption = (): Option =>
   new Option('--hypervisor <name>', 'real VMs, or simulated ones that need no QEMU: small processes on the same switch')
     .choices(['qemu', 'simulated']).default('qemu')
+
+function quotaOption(): Option {
+  const text = 'bounds for each slice and each user: slice-vms, slice-memory (MiB, or 8G), slice-snapshots-bytes (20G), ' +
+    'the same three with user-, and user-slices; none lifts one'
+  return new Option('--quota <key=value,...>', text).argParser(parseQuota)
+    .default(standardQuotas, Object.entries(standardQuotas).map((quota) => quota.join('=')).join())
+}
 
 /** Live snapshots need userfaultfd: root, or vm.unprivileged_userfaultfd=1. */
 export function bestMode(say: (line: string) => void): SnapshotMode {
@@ -77,4 +94,18 @@ export function parseListen(text: string): { host: string; port: number } {
   const port = Number(m?.[2])
   if (!m || port > 65_535) throw new InvalidArgumentError(`${text} is not HOST:PORT`)
   return { host: m[1]!, port }
+}
+
+function parseQuota(text: string, before: Quotas): Quotas {
+  try {
+    return parseQuotas(text, before)
+  } catch (error) {
+    throw new InvalidArgumentError(explain(error))
+  }
+}
+
+function parseFloor(text: string): number {
+  const bytes = parseSize(text)
+  if (bytes === undefined) throw new InvalidArgumentError(`${text.slice(0, 40)} is no amount of bytes, such as 2G or 500M`)
+  return bytes
 }

@@ -9,8 +9,10 @@ import { limits } from '../../base/limits.js'
 import { takeLock } from '../../base/lock.js'
 import { realRandom } from '../../base/random.js'
 import { connectRpc } from '../../base/rpc.js'
+import { shownSize } from '../../base/sizes.js'
 import type { Clock } from '../../base/time.js'
 import { createFederation, openFederation, type Federation } from '../../certs/issue.js'
+import type { Quotas } from '../../slices/quota.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
 import { Child } from './child.js'
 import { layoutOf, makeFolders, type Layout } from './layout.js'
@@ -28,6 +30,9 @@ export interface UpOptions {
   /** Folder of the built program: the main.js of every process is below it. */
   program: string
   imageFolder: string
+  quotas: Quotas
+  /** No snapshot begins with less than this free. */
+  freeFloorBytes: number
   software: string
   env: Record<string, string>
 }
@@ -72,12 +77,13 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     await add(nodeChild('worker', 'jobs/main.js', {
       redis, hosts: [{ name: 'local', socket: layout.agentSocket }], store: layout.store, keyFile: federation.am.key,
       certFile: federation.am.certificate, snapshotMode: options.snapshotMode, authority: options.authority, software: options.software,
+      quotas: options.quotas, freeFloorBytes: options.freeFloorBytes,
     }, layout, options, clock, say))
     const publicUrl = options.publicUrl ?? `https://${options.listen.host}:${port}`
     await add(nodeChild('am', 'am-plugin/main.js', {
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
-      snapshotMode: options.snapshotMode, software: options.software,
+      snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas,
     }, layout, options, clock, say))
     return {
       url: `${publicUrl.replace(/\/$/, '')}/am/3.0`, layout, federation, stop,
@@ -97,9 +103,9 @@ async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void
     if (!isInstalled(program, options.env)) throw new Refusal('not-found', `${program} is not installed: apt-get install ${from}`)
   }
   const { bavail, bsize } = statfsSync(layout.state)
-  if (bavail * bsize < limits.freeFloorBytes) {
-    const mib = (bytes: number) => `${Math.floor(bytes / 1048576)} MiB`
-    throw new Failure('no-space', `only ${mib(bavail * bsize)} are free in ${layout.state}: at least ${mib(limits.freeFloorBytes)} are needed`)
+  const least = Math.min(limits.freeFloorBytes, options.freeFloorBytes)
+  if (bavail * bsize < least) {
+    throw new Failure('no-space', `only ${shownSize(bavail * bsize)} are free in ${layout.state}: at least ${shownSize(least)} are needed`)
   }
   if (options.listen.port !== 0) await freePort(options.listen.host, options.listen.port)
 }

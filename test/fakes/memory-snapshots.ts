@@ -13,6 +13,8 @@ export interface MemorySnapshots extends Snapshots {
   meanwhile: ((request: SnapshotRequest) => Promise<void>) | undefined
   /** Cuts that are open now, and the most that ever were. */
   open: { now: number; most: number }
+  /** Free where snapshots are kept, and what each snapshot takes of it. */
+  disk: { free: number; each: number }
 }
 
 export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): MemorySnapshots {
@@ -34,14 +36,15 @@ export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): M
       format: 1, id: request.id, urn: `urn:publicid:IDN+lab.example+snapshot+${request.id}`, name: request.name ?? '', slice: request.slice.urn,
       origin: request.origin, kind: request.kind, mode: request.mode, parent: request.parent ?? '', created: rfc3339(at.clock.now()),
       run: request.run, epoch, members: request.members, pauseMs: Object.fromEntries(request.members.map((m) => [m.clientId, 7])), phasesMs: {},
-      skewMs: 1, framesHeld: 0, longestHoldMs: 0, framesRecorded: 2, framesPutBack: 0, framesDropped: {}, bytes: 1000, committedMs: 300,
+      skewMs: 1, framesHeld: 0, longestHoldMs: 0, framesRecorded: 2, framesPutBack: 0, framesDropped: {}, bytes: snapshots.disk.each, committedMs: 300,
     }
     entries.set(request.slice.uuid, [...of(request.slice.uuid), entry])
+    snapshots.disk.free -= entry.bytes
     return { committed: true, entry: structuredClone(entry), run: request.run, epoch }
   }
 
   const snapshots: MemorySnapshots = {
-    requests: [], failNext: undefined, meanwhile: undefined, open: { now: 0, most: 0 },
+    requests: [], failNext: undefined, meanwhile: undefined, open: { now: 0, most: 0 }, disk: { free: 1e10, each: 1000 },
     async take(request, preempted) {
       snapshots.requests.push(request)
       snapshots.open.most = Math.max(snapshots.open.most, ++snapshots.open.now)
@@ -61,8 +64,12 @@ export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): M
       for (const m of request.members) at.hosts.set(m.vm, 'ready')
       return { run: `${request.run}+`, epoch: request.epoch + 1, runningMs: 900, firstFrameMs: 950 }
     },
-    async remove(slice, id) { entries.set(slice, of(slice).filter((e) => e.id !== id)) },
+    async remove(slice, id) {
+      snapshots.disk.free += of(slice).find((e) => e.id === id)?.bytes ?? 0
+      entries.set(slice, of(slice).filter((e) => e.id !== id))
+    },
     list: async (slice) => structuredClone(of(slice)),
+    freeBytes: async () => snapshots.disk.free,
     recover: async () => { recoveries++ },
   }
   return snapshots

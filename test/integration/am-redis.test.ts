@@ -12,7 +12,9 @@ import { splitPem } from '../../certs/certificate.js'
 import { keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from '../../jobs/periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type Tick } from '../../jobs/queues.js'
 import { operationRunner } from '../../jobs/slice-jobs.js'
+import { SnapshotRoom } from '../../jobs/snapshot-room.js'
 import { noteHosts, noteReport } from '../../jobs/vm-watch.js'
+import { standardQuotas } from '../../slices/quota.js'
 import { openSliceStore } from '../../slices/redis-slice-store.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import { openMemoryHosts } from '../fakes/memory-hosts.js'
@@ -24,12 +26,12 @@ import { startRedis, type PrivateRedis } from './redis.js'
 type Closing = (() => Promise<unknown> | void)[]
 
 /** A worker of its own connection, which can be killed: then it renews no lock and ends no job. What it was at goes on, and must end. */
-async function startWorker(path: string, closing: Closing, given: Pick<PeriodicParts, 'hosts' | 'snapshots'>) {
+async function startWorker(path: string, closing: Closing, given: Pick<PeriodicParts, 'hosts' | 'snapshots'>, quotas = standardQuotas) {
   const redis = openRedis({ path })
   const queue = openOperationQueue(redis)
   const schedulers = openSchedulers(redis)
   const parts: PeriodicParts = {
-    ...given, store: openSliceStore(redis), mode: 'live', graceMs: 1000, clock, random, log: silentLog, queue, schedulers,
+    ...given, room: new SnapshotRoom({ quotas, floorBytes: 0 }), store: openSliceStore(redis), mode: 'live', graceMs: 1000, clock, random, log: silentLog, queue, schedulers,
   }
   await parts.snapshots.recover()
   const run = operationRunner(parts)
@@ -53,7 +55,7 @@ async function startWorker(path: string, closing: Closing, given: Pick<PeriodicP
   return { parts, kill, idle }
 }
 
-async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing) {
+async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing, quotas = standardQuotas) {
   await redis.flushall()
   const { alice, slice, trust, credential } = await field()
   const store = openSliceStore(redis)
@@ -61,11 +63,11 @@ async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing) {
   closing.push(() => queue.close())
   const hosts = openMemoryHosts()
   const snapshots = openMemorySnapshots({ hosts, clock })
-  const worker = await startWorker(server.path, closing, { hosts, snapshots })
+  const worker = await startWorker(server.path, closing, { hosts, snapshots }, quotas)
   hosts.onVmChanged((report) => void noteReport(worker.parts, report))
   const am: AmParts = {
     store, queue, authority: 'lab.example', urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
-    software: '0.1.0', clock, random, log: silentLog,
+    software: '0.1.0', quotas, clock, random, log: silentLog,
   }
   const peer = splitPem(read(alice.certificate))
   const credentials: Value[] = [{ geni_type: 'geni_sfa', geni_version: '3', geni_value: credential }]
@@ -221,6 +223,25 @@ describe('the aggregate over a real Redis', function () {
     comeBack() // it was not dead, only slow: nobody listens to it any more
     await am.worker.idle()
     assert.deepEqual([await am.record(), (await am.snapshots.list(am.slice.uuid)).map((e) => e.name)], [after, ['lost']])
+  })
+
+  it('under quotas lets one of two Allocates at once through, and makes room for the policy while a user is refused', async () => {
+    const am = await aggregate(server, redis, closing, { 'user-vms': 3, 'slice-snapshots-bytes': 256 * 2 ** 20 })
+    const codes = (await Promise.all([am.allocate(['a', 'b']), am.allocate(['c', 'd'])])).map((answered) => answered.code)
+    assert.deepEqual(codes.sort(), [0, 6])
+    const names = (await am.record())!.slivers.map((s) => s.clientId)
+    ok(await am.on('Delete', {}))
+    await am.ready(names, '<violin:rspec_checkpoint interval="PT5S"/>')
+    am.snapshots.disk.each = 200 * 2 ** 20
+    const policys = async () => (await am.snapshots.list(am.slice.uuid)).filter((e) => e.origin === 'policy')
+    await snapshotTick(am.worker.parts, { tick: 'snapshot', slice: am.slice.urn })
+    await am.reach('geni_ready')
+    const [first] = await policys()
+    refused(await am.poa('violin_snapshot'), 6, /quota slice-snapshots-bytes: the snapshots of the slice have 200 MiB of at most 256 MiB/)
+    await snapshotTick(am.worker.parts, { tick: 'snapshot', slice: am.slice.urn })
+    await am.reach('geni_ready')
+    assert.deepEqual(await policys(), [first], 'the newest stays')
+    assert.match((await am.record())!.lastSnapshot, /^the last periodic snapshot was skipped: quota slice-snapshots-bytes/)
   })
 
   it('an operation whose job was lost is done all the same', async () => {

@@ -9,6 +9,7 @@ import type { AmParts } from '../../../am-plugin/context.js'
 import type { Struct, Value } from '../../../am-plugin/xmlrpc/value.js'
 import { splitPem } from '../../../certs/certificate.js'
 import { endOperation } from '../../../slices/slice-lock.js'
+import { standardQuotas } from '../../../slices/quota.js'
 import type { SliceRecord } from '../../../slices/slice.js'
 import type { OperationalState } from '../../../slices/sliver.js'
 import type { SnapshotEntry } from '../../../snapshots/needs.js'
@@ -41,7 +42,7 @@ export async function aggregate(memoryFreeMiB = 4096) {
   const note = (fields: Record<string, unknown>) => { lines.push(fields) }
   const parts: AmParts = {
     store, queue, authority: 'lab.example', urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
-    software: '0.1.0', clock, random: realRandom, log: Object.assign(Object.create(silentLog) as typeof silentLog, { info: note, error: note }),
+    software: '0.1.0', quotas: standardQuotas, clock, random: realRandom, log: Object.assign(Object.create(silentLog) as typeof silentLog, { info: note, error: note }),
   }
   await store.saveHost({
     host: 'local', accelerator: 'tcg', memoryMiB: memoryFreeMiB, memoryFreeMiB, storeFreeBytes: 1e10, images: ['bank'], at: rfc3339(now), alive: true,

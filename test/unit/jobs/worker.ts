@@ -3,10 +3,12 @@
 import { silentLog } from '../../../base/log.js'
 import { realRandom as random } from '../../../base/random.js'
 import type { PeriodicParts } from '../../../jobs/periodic.js'
+import { SnapshotRoom } from '../../../jobs/snapshot-room.js'
 import { operationRunner } from '../../../jobs/slice-jobs.js'
 import { noteReport } from '../../../jobs/vm-watch.js'
 import type { Operation, OperationKind } from '../../../slices/operation.js'
 import { beginOperation, type NewOperation } from '../../../slices/slice-lock.js'
+import type { Quotas } from '../../../slices/quota.js'
 import type { SliceRecord } from '../../../slices/slice.js'
 import type { OperationalState } from '../../../slices/sliver.js'
 import { vmSpecOf } from '../../../slices/vm-spec-of.js'
@@ -17,7 +19,7 @@ import { memoryQueue, openMemoryStore } from '../../fakes/memory-store.js'
 
 export const day = 24 * 3600_000
 
-export async function worker() {
+export async function worker(bounds: { quotas?: Quotas; floorBytes?: number } = {}) {
   const time = { at: noon }
   const clock = { now: () => time.at, monotonic: () => time.at, sleep: async (ms: number) => { time.at += ms } }
   const store = openMemoryStore()
@@ -26,6 +28,7 @@ export async function worker() {
   const queue = memoryQueue()
   const schedules = new Map<string, number>()
   const parts: PeriodicParts = {
+    room: new SnapshotRoom({ quotas: {}, floorBytes: 0, ...bounds }),
     store, hosts, snapshots, mode: 'live', graceMs: 7 * day, clock, random, log: silentLog, queue,
     schedulers: {
       set: async (uuid, _urn, every) => { schedules.set(uuid, every) },

@@ -8,6 +8,7 @@ const namespaces = { r: rspecNs, o: opstateNs, v: violinNs }
 const xml = writeAdvertisement({
   componentManager: 'urn:publicid:IDN+am.example.org+authority+am', authority: 'am.example.org', images: ['standard', 'gr\u00fcn&"'],
   defaultImage: 'standard', generated: '2026-11-24T14:00:00Z',
+  sliceVms: 40, sliceSnapshotsBytes: 5e11,
   hosts: [1, 2].map((n) => ({ name: `host${n}`, componentId: `urn:publicid:IDN+am.example.org+node+host${n}`, available: n === 1 })),
 })
 
@@ -40,6 +41,7 @@ describe('the advertisement', () => {
 
   it('states our capabilities as our schema wants them, with the shortest interval', () => {
     assert.deepEqual(at('//v:limits/@min_interval'), ['PT5S'])
+    assert.deepEqual(at('//v:limits/@max_nodes | //v:storage_target/@quota_bytes'), ['500000000000', '40'])
     const schema = XmlDocument.fromString(readFileSync(new URL('../../../rspec/schema/checkpoint-1.xsd', import.meta.url), 'utf8'))
     const validator = XsdValidator.fromDoc(schema)
     const element = document.get('//v:rspec_checkpoint_capability', namespaces)

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { XmlDocument, XmlElement, XsdValidator } from 'libxml2-wasm'
 import { rspecNs, userNs, violinNs, xsiNs } from '../../../rspec/names.js'
 import { writeManifest, type ManifestNode, type ManifestOptions } from '../../../rspec/manifest.js'
+import { parsePolicy, policyXml } from '../../../rspec/checkpoint.js'
 import { parseRequest } from '../../../rspec/request.js'
 
 const root = new URL('../../../', import.meta.url)
@@ -118,6 +119,10 @@ describe('a manifest', () => {
     assert.deepEqual(at('//v:effective/v:retention/@keep'), ['32'])
     assert.equal(at('//v:effective/v:note').length, 2)
     assert.deepEqual(at('//v:snapshot/v:member/@pause_ms'), ['8'])
+    const bounded = { keep: 3, maxAgeMs: 3_600_000, maxBytes: 5e12 }
+    const kept = read(manifest({ requests: [request], nodes, policy: { applied: bounded } }))
+    assert.deepEqual(kept('//v:effective/v:retention/@max_age | //v:effective/v:retention/@max_bytes'), ['PT1H', '5000000000000'])
+    assert.deepEqual(parsePolicy(policyXml(bounded)), bounded)
     const old = read(manifest({ requests: [file('test/fixtures/rspec/good/manifest-used-again.rspec')], nodes: [sliver('a')] }))
     assert.deepEqual(old('//v:effective | //v:snapshot'), [])
     assert.deepEqual(old('//r:login/@username'), ['alice'])

@@ -62,6 +62,10 @@ describe('a request RSpec', () => {
     assert.deepEqual(parse(good('policy')).policy, { intervalMs: 5_000, keep: 32, maxPauseMs: 500 })
   })
 
+  it('may bound the age and the bytes of the snapshots of its policy', () => {
+    assert.deepEqual(parse(good('retention')).policy, { keep: 3, maxAgeMs: 2 * 86_400_000, maxBytes: 20_000_000_000 })
+  })
+
   it('made from a manifest has what the manifest said about snapshots ignored', () => {
     const { policy, nodes } = parse(good('manifest-used-again'))
     assert.deepEqual(policy, { intervalMs: 900_000, keep: 4 })
