@@ -17,6 +17,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { Failure, Refusal } from '../base/errors.js'
 import { makeFolder, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
 import { token, type Random } from '../base/random.js'
+import { parseRecord, type Form } from '../base/records.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { makeUrn } from '../base/urn.js'
 import { parseGeniCertificate, splitPem, toPem, type GeniCertificate } from './certificate.js'
@@ -118,24 +119,15 @@ export async function openFederation(dir: string): Promise<Federation> {
     }
     throw new Refusal('not-found', `there is no federation at ${home}; make one with "violin certs init --dir ${home}"`)
   }
-  const { authority, hostnames } = readRecord(text, home)
+  const { authority, hostnames } = parseRecord(text, join(home, 'federation.json'), form)
   const pair = (name: string): Pair => ({ certificate: join(home, `${name}.pem`), key: join(home, `${name}.key`) })
   return {
     dir: home, authority, hostnames, trust: join(home, 'ca.pem'), am: pair('am'), sa: pair('sa'), ma: pair('ma'),
   }
 }
 
-function readRecord(text: string, home: string): { authority: string; hostnames: string[] } {
-  try {
-    const record = JSON.parse(text) as { format: number; authority: string; hostnames: string[] }
-    const { format, authority, hostnames } = record
-    if (format !== 1 || typeof authority !== 'string' || !Array.isArray(hostnames)) throw new Error('unknown format')
-    return { authority, hostnames }
-  } catch (cause) {
-    const message = `${join(home, 'federation.json')} cannot be understood; make a new federation`
-    throw new Failure('damaged', message, { cause })
-  }
-}
+interface FederationRecord { format: 1; authority: string; hostnames: string[] }
+const form: Form<FederationRecord> = { format: 1, is: ({ authority, hostnames }) => typeof authority === 'string' && Array.isArray(hostnames) }
 
 /** Issues a user: key, certificate chain and user credential. What a crash left unfinished is finished. */
 export async function issueUser(dir: string, name: string, tools: IssueTools): Promise<User> {

@@ -1,10 +1,11 @@
 // The cuts under way at this host: each a participant with its journal file, run by the common runner.
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal, unreachable } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
+import { readableOr, readRecord, type Form } from '../base/records.js'
 import type { SwitchTells } from '../overlay/control.js'
 import type { CutAskName, HostCutAsk, HostReport, Outcome } from '../snapshots/messages.js'
 import {
@@ -28,6 +29,10 @@ interface OpenCut {
   timer: NodeJS.Timeout | undefined
   /** Since when it is being voided (monotonic). */
   voidingSince?: number
+}
+
+export const cutJournalForm: Form<ParticipantState> = {
+  format: 1, unmarked: 'allowed', is: (s) => typeof s.phase === 'string' && typeof s.reports === 'object',
 }
 
 const againMs = 500
@@ -54,9 +59,9 @@ export class Participants {
   async recover(): Promise<void> {
     await makeFolder(this.folder)
     for (const file of (await readdir(this.folder)).filter((f) => f.endsWith('.json'))) {
-      const state = JSON.parse(await readFile(join(this.folder, file), 'utf8')) as ParticipantState
       const op = file.slice(0, -'.json'.length)
-      if (isOver(state)) continue
+      const state = await readableOr(() => this.recorded(op), (why) => this.log.error({ op, why }, 'the journal of a cut cannot be read: it is left alone'))
+      if (!state || isOver(state)) continue
       const cut = this.begin(op, state.order?.slice ?? '', state)
       cut.running.emit({ type: 'restarted' })
       if (state.phase !== 'sealed') await cut.running.over
@@ -83,7 +88,9 @@ export class Participants {
 
   /** Sealed and not told: the outcome on the store decides. A folder that is gone was an aborted one. Call it now and then. */
   async checkOutcomes(): Promise<void> {
-    for (const cut of this.open.values()) await this.obeyOutcome(cut)
+    for (const cut of this.open.values()) {
+      await readableOr(() => this.obeyOutcome(cut), (why) => this.log.error({ slice: cut.slice, why }, 'an outcome cannot be read: its cut waits'))
+    }
   }
 
   /** False: it is not sealed, or not decided. */
@@ -159,7 +166,7 @@ export class Participants {
         step: stepParticipant,
         isOver,
         journal: async (next) => {
-          await writeDurably(this.path(op), JSON.stringify(next))
+          await writeDurably(this.path(op), JSON.stringify({ format: 1, ...next }))
           faultPoint(`agent.${next.phase}`)
         },
         perform: (effect, emit) => this.perform(cut, effect, emit),
@@ -233,8 +240,7 @@ export class Participants {
   }
 
   private async recorded(op: string): Promise<ParticipantState | undefined> {
-    const text = await readFile(this.path(op), 'utf8').catch(() => undefined)
-    return text === undefined ? undefined : JSON.parse(text) as ParticipantState
+    return readRecord(this.path(op), cutJournalForm)
   }
 
   private async forget(): Promise<void> {

@@ -1,15 +1,16 @@
 // A host's side of a restore: the new run is made beside the present one, paused, with its recorded frames queued. Only
 // when the outcome says GO does the old run end; until then it is not touched (cut protocol, "Restore").
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
+import { readableOr, readRecord, type Form } from '../base/records.js'
 import { until } from '../base/time.js'
 import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
-import { writeOutcome } from '../snapshots/image-store.js'
+import { writeOutcome, type OutcomeRecord } from '../snapshots/image-store.js'
 import type { Part, RestoreHeader, RestoreOrder, WentReport } from '../snapshots/messages.js'
 import type { CutHostParts } from './cut-host.js'
 import type { Vm, VmInstance } from './hypervisor/hypervisor.js'
@@ -18,6 +19,10 @@ import type { SliceMarks } from './slice-marks.js'
 import { takeOver } from './take-over.js'
 
 interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
+export const restoreJournalForm: Form<Journal> = {
+  format: 1, is: ({ order, instances }) => typeof order.op === 'string' && typeof order.slice === 'string' && Array.isArray(instances),
+}
+export const wentForm: Form<WentReport> = { format: 1, unmarked: 'allowed', is: ({ runningAt }) => typeof runningAt === 'number' }
 
 export interface RestoreHostParts extends CutHostParts { marks: SliceMarks }
 
@@ -26,6 +31,8 @@ const loginMs = 2_000
 
 export class RestoreHost {
   private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number; readyAt: number }>()
+  /** Layers of restores of which journal or outcome cannot be read. */
+  private readonly leftAlone: string[] = []
   private readonly turns = new Turns()
   private readonly folder: string
   private readonly at: RestoreHostParts
@@ -39,33 +46,43 @@ export class RestoreHost {
   async recover(): Promise<void> {
     await makeFolder(this.folder)
     for (const file of (await readdir(this.folder)).filter((f) => f.endsWith('.json'))) {
-      const journal = JSON.parse(await readFile(join(this.folder, file), 'utf8')) as Journal
-      const { order } = journal
-      const outcome = await writeOutcome(this.outcomePath(order), { format: 1, outcome: 'abort', why: 'the agent was restarted' })
-      const vms: Vm[] = []
-      for (const instance of journal.instances) {
-        const vm = this.inPlace(order, instance.spec.vm) ?? await takeOver(this.at, instance)
-        if (!('why' in vm)) vms.push(vm)
+      const op = file.slice(0, -'.json'.length)
+      const read = async (): Promise<[Journal, OutcomeRecord]> => {
+        const journal = (await readRecord(this.path(op), restoreJournalForm))!
+        return [journal, await writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'the agent was restarted' })]
       }
-      this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
-      if (outcome.outcome === 'commit' && vms.length === journal.instances.length) await this.go(order)
-      else await this.abort(order)
+      const found = await readableOr(read, (why) => this.at.log.error({ op, why }, 'journal or outcome of a restore cannot be read: it is left alone'))
+      if (found) await this.recoverOne(...found)
+      else this.leftAlone.push(...(await readdir(this.at.layers.folder)).filter((name) => name.endsWith(`.${op}.qcow2`)))
     }
+  }
+
+  private async recoverOne(journal: Journal, { outcome }: OutcomeRecord): Promise<void> {
+    const { order } = journal
+    const vms: Vm[] = []
+    for (const instance of journal.instances) {
+      const vm = this.inPlace(order, instance.spec.vm) ?? await takeOver(this.at, instance)
+      if (!('why' in vm)) vms.push(vm)
+    }
+    this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
+    if (outcome === 'commit' && vms.length === journal.instances.length) await this.go(order)
+    else await this.abort(order)
   }
 
   /** READY and no word for longer than a restore takes: the outcome decides, and where there is none it becomes abort. */
   async checkOutcomes(): Promise<void> {
     for (const { journal, readyAt } of [...this.ready.values()]) {
       if (readyAt === 0 || this.at.clock.monotonic() - readyAt < limits.restoreMs) continue
-      const outcome = await writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'no word came' })
-      if (outcome.outcome === 'commit') await this.go(journal.order)
-      else await this.abort(journal.order)
+      const decide = () => writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'no word came' })
+      const held = await readableOr(decide, (why) => this.at.log.error({ op: journal.order.op, why }, 'an outcome cannot be read: its restore waits'))
+      if (held?.outcome === 'commit') await this.go(journal.order)
+      else if (held) await this.abort(journal.order)
     }
   }
 
   /** Layers of a restore that is not over belong to nobody's record yet. */
   layersInUse(): string[] {
-    return this.disks().flatMap((disk) => disk.layers)
+    return [...this.disks().flatMap((disk) => disk.layers), ...this.leftAlone]
   }
 
   /** The disks of VMs that are being made. */
@@ -94,6 +111,7 @@ export class RestoreHost {
   private async prepareNow(order: RestoreOrder): Promise<{ replayed: number }> {
     const before = this.ready.get(order.op)
     if (before) return { replayed: before.replayed }
+    for (const { vm } of order.vms) this.at.registry.refuseUnreadable(vm)
     const marks = await this.at.marks.fence(order.slice, order.token)
     if (order.run <= marks.run) throw new Refusal('refused', `run ${order.run} is not later than ${marks.run}, seen before`)
     await this.supersede(order)
@@ -256,13 +274,13 @@ export class RestoreHost {
   }
 
   private async wentBefore(header: RestoreHeader): Promise<WentReport> {
-    const text = await readFile(`${this.path(header.op)}.went`, 'utf8').catch(() => undefined)
-    if (text === undefined) throw new Refusal('not-found', `restore ${header.op} is not prepared on this host`)
-    return JSON.parse(text) as WentReport
+    const went = await readRecord(`${this.path(header.op)}.went`, wentForm)
+    if (!went) throw new Refusal('not-found', `restore ${header.op} is not prepared on this host`)
+    return went
   }
 
   private async remember(op: string, went: WentReport): Promise<void> {
-    await writeDurably(`${this.path(op)}.went`, JSON.stringify(went))
+    await writeDurably(`${this.path(op)}.went`, JSON.stringify({ format: 1, ...went }))
     await removeDurably(this.path(op))
   }
 

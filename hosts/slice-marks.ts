@@ -1,9 +1,9 @@
 // What this host has seen of each slice, on its own disk: the highest run, epoch and token, and how often the switch was
 // started. Redis may lose a write and a worker may be late; a host that remembers refuses both (cut protocol, hole 18).
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, writeDurably } from '../base/durable.js'
 import { Refusal } from '../base/errors.js'
+import { readRecord, type Form } from '../base/records.js'
 import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
 import type { Maxima } from '../snapshots/messages.js'
@@ -14,6 +14,11 @@ export interface Marks extends Maxima {
   current: string
   /** Each start of the switch numbers frames from a new 2^32, so that no (port, seq) comes twice in a run. */
   switchBoots: number
+}
+
+/** Marks that cannot be read are not none: whoever began again at zero would use an epoch twice. */
+export const marksForm: Form<Marks> = {
+  format: 1, is: (m) => [m.k, m.token, m.switchBoots].every(Number.isSafeInteger) && typeof m.run === 'string' && typeof m.current === 'string',
 }
 
 export class SliceMarks {
@@ -29,10 +34,7 @@ export class SliceMarks {
   async get(slice: string): Promise<Marks> {
     const cached = this.cache.get(slice)
     if (cached) return cached
-    const text = await readFile(this.path(slice), 'utf8').catch(() => undefined)
-    const marks = text === undefined
-      ? { format: 1 as const, run: noRun, k: 0, token: 0, current: noRun, switchBoots: 0 }
-      : JSON.parse(text) as Marks
+    const marks = await readRecord(this.path(slice), marksForm) ?? { format: 1 as const, run: noRun, k: 0, token: 0, current: noRun, switchBoots: 0 }
     this.cache.set(slice, marks)
     return marks
   }

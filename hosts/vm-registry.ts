@@ -1,11 +1,12 @@
 // The VMs of this host: a record of each on disk (written before anything is started, so that the next agent finds every
 // process), the running ones in memory, and their life: define, start, stop, destroy, adopt, die.
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
+import { readableOr } from '../base/records.js'
 import type { Clock } from '../base/time.js'
 import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
@@ -21,15 +22,7 @@ import { waitForBanner } from './ready.js'
 import type { SliceMarks } from './slice-marks.js'
 import type { SwitchLink } from './switch-link.js'
 import { takeOver } from './take-over.js'
-
-export interface VmRecord {
-  format: 1
-  spec: VmSpec
-  condition: VmCondition
-  reason: string
-  layers: string[]
-  instance: VmInstance | null
-}
+import { readVmRecords, refuseUnreadable, type UnreadableVm, type VmRecord } from './vm-records.js'
 
 export interface RegistryParts {
   folder: string
@@ -53,6 +46,8 @@ const beside = (slice: string): string => `beside the cuts of ${slice}`
 
 export class VmRegistry {
   private readonly records = new Map<string, VmRecord>()
+  /** Nothing is done with these (vm-records.ts). */
+  private unreadable = new Map<string, UnreadableVm>()
   private readonly live = new Map<string, Vm>()
   private readonly turns = new Turns()
   /** Layers that are replaced, and that a record on disk may still name. */
@@ -65,9 +60,10 @@ export class VmRegistry {
 
   /** Reads the records and takes over the VMs whose processes still run; the others are dead, and say so. */
   async open(): Promise<void> {
-    await makeFolder(this.at.folder)
-    for (const file of (await readdir(this.at.folder)).filter((f) => f.endsWith('.json'))) {
-      const record = JSON.parse(await readFile(join(this.at.folder, file), 'utf8')) as VmRecord
+    const { records, unreadable } = await readVmRecords(this.at.folder, this.at.layers.folder)
+    this.unreadable = unreadable
+    for (const [vm, { why }] of unreadable) this.at.log.error({ vm, why }, 'the record of a VM cannot be read: nothing is done with it')
+    for (const record of records) {
       this.records.set(record.spec.vm, record)
     }
     await Promise.all([...this.records.values()].map(async (record) => { // side by side: one that does not answer is waited for
@@ -84,6 +80,7 @@ export class VmRegistry {
 
   async define(spec: VmSpec): Promise<void> {
     if (this.records.has(spec.vm)) return
+    refuseUnreadable(this.unreadable, spec.vm)
     if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
     const base = await this.at.layers.create(`${spec.vm}.0.qcow2`, { sizeMiB: spec.diskMiB })
     await writeDurably(this.configPath(spec.vm), tar(guestFiles(spec)))
@@ -96,11 +93,11 @@ export class VmRegistry {
   async start(name: string, run: { run: string; epoch: number }): Promise<void> {
     const record = this.record(name)
     if (this.live.has(name)) return
-    const instance = this.instanceOf(record.spec, run.run, record.layers)
-    record.instance = instance
     const boots = (await this.at.marks.countSwitchBoot(record.spec.slice)).switchBoots
     await this.at.marks.raise(record.spec.slice, { run: run.run, k: run.epoch, current: run.run })
     await this.at.switchLink.ask('openRun', { slice: record.spec.slice, run: run.run, epoch: run.epoch })
+    const instance = this.instanceOf(record.spec, run.run, record.layers)
+    record.instance = instance
     try {
       const vm = await this.at.hypervisor.boot(instance)
       this.attach(record, vm)
@@ -133,16 +130,21 @@ export class VmRegistry {
   async reconnect(): Promise<void> {
     const slices = new Set([...this.live.values()].map((vm) => vm.instance.spec.slice))
     for (const slice of slices) {
-      const marks = await this.at.marks.countSwitchBoot(slice)
-      for (const vm of this.live.values()) {
-        if (vm.instance.spec.slice !== slice) continue
-        const { run, spec } = vm.instance
-        await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
-        const seq = marks.switchBoots * 2 ** 32
-        await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
-      }
-      await this.outsideCuts(slice, () => this.calibrateSlice(slice))
+      const lost = (why: string) => this.at.log.error({ slice, why }, 'the VMs of a slice could not be connected to the switch again')
+      await readableOr(() => this.reconnectSlice(slice), lost)
     }
+  }
+
+  private async reconnectSlice(slice: string): Promise<void> {
+    const marks = await this.at.marks.countSwitchBoot(slice)
+    for (const vm of this.live.values()) {
+      if (vm.instance.spec.slice !== slice) continue
+      const { run, spec } = vm.instance
+      await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
+      const seq = marks.switchBoots * 2 ** 32
+      await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
+    }
+    await this.outsideCuts(slice, () => this.calibrateSlice(slice))
   }
 
   /** What may not happen in a cut (it stops VMs, or changes their disks), and what begins one: one of them at a time. */
@@ -180,6 +182,7 @@ export class VmRegistry {
   }
 
   async destroy(name: string): Promise<void> {
+    refuseUnreadable(this.unreadable, name)
     const record = this.records.get(name)
     if (!record) return
     await this.end(record)
@@ -193,7 +196,8 @@ export class VmRegistry {
 
   /** With the last VM of a slice the switch forgets it. */
   private async closeRunOf(slice: string): Promise<void> {
-    const { current } = await this.at.marks.get(slice)
+    const marks = await readableOr(() => this.at.marks.get(slice), (why) => this.at.log.warn({ slice, why }, 'the switch is not told that a slice is gone'))
+    const current = marks?.current ?? noRun
     if (current === noRun) return
     await this.at.switchLink.ask('closeRun', { slice, run: current })
       .catch((error: unknown) => this.at.log.warn({ err: error, slice }, 'the switch could not be told that a slice is gone'))
@@ -251,7 +255,8 @@ export class VmRegistry {
 
   layersInUse(): string[] {
     const of = (r: VmRecord) => [...r.layers, ...r.instance?.layers ?? [], ...this.live.get(r.spec.vm)?.instance.layers ?? []]
-    return [...[...this.records.values()].flatMap(of), ...this.stillNoted]
+    const unknown = [...this.unreadable.values()].flatMap(({ layers }) => layers)
+    return [...[...this.records.values()].flatMap(of), ...this.stillNoted, ...unknown]
   }
 
   /** The disk of every VM, running or not. */
@@ -276,7 +281,8 @@ export class VmRegistry {
   }
 
   reports(): VmReport[] {
-    return [...this.records.values()].map((r) => this.report(r))
+    const unknown = [...this.unreadable].map(([vm, { why }]): VmReport => ({ vm, slice: '', condition: 'dead', reason: why }))
+    return [...[...this.records.values()].map((r) => this.report(r)), ...unknown]
   }
 
   /** Memory promised to the VMs of this host, with `overheadMiB` for each. */
@@ -350,7 +356,13 @@ export class VmRegistry {
     return { vm: spec.vm, slice: spec.slice, condition, reason, ...(instance?.pid !== undefined ? { pid: instance.pid } : {}) }
   }
 
+  /** Refuses a VM whose record could not be read. */
+  refuseUnreadable(name: string): void {
+    refuseUnreadable(this.unreadable, name)
+  }
+
   private record(name: string): VmRecord {
+    refuseUnreadable(this.unreadable, name)
     const record = this.records.get(name)
     if (!record) throw new Refusal('not-found', `this host has no VM ${name}`)
     return record

@@ -1,5 +1,6 @@
 // When a lease ends, work is kept: the snapshots of the slice wait for their owner for a time (the operator's setting),
 // then they go. A user who deletes the last sliver has said that the work may go, and it does.
+import { readableOr } from '../base/records.js'
 import { rfc3339 } from '../base/time.js'
 import type { SliceRecord } from '../slices/slice.js'
 import type { JobParts } from './surroundings.js'
@@ -28,9 +29,14 @@ export async function sweepKept(at: JobParts): Promise<void> {
   const alive = new Set((await at.store.slices()).filter((s) => s.slivers.length > 0).map((s) => s.uuid))
   for (const kept of all) {
     if (alive.has(kept.uuid)) await at.store.forgetKept(kept.uuid)
-    else if (Date.parse(kept.until) <= at.clock.now()) {
+    else if (Date.parse(kept.until) <= at.clock.now() && await isReadable(at, kept.urn)) {
       await removeSnapshots(at, kept.uuid)
       at.log.info({ slice: kept.urn, owner: kept.owner }, 'the snapshots of an ended lease are removed')
     }
   }
+}
+
+/** A slice whose record cannot be read may well live: nothing of it is removed. */
+async function isReadable(at: JobParts, urn: string): Promise<boolean> {
+  return (await readableOr(async () => { await at.store.slice(urn); return true }, () => undefined)) === true
 }

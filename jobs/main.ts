@@ -6,6 +6,7 @@ import { armFaults } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
+import { readableOr } from '../base/records.js'
 import { realClock as clock } from '../base/time.js'
 import { makeUrn } from '../base/urn.js'
 import { standardQuotas, type Quotas } from '../slices/quota.js'
@@ -49,7 +50,7 @@ const hostsMs = 5_000
 const dayMs = 24 * 3600_000
 
 const redis = openRedis(config.redis)
-const store = openSliceStore(redis)
+const store = openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone'))
 const hosts = await connectHosts({ hosts: config.hosts, log, clock })
 const freeFloorBytes = config.freeFloorBytes ?? limits.freeFloorBytes
 const snapshots = await openSnapshots({
@@ -76,7 +77,8 @@ await reconcile(parts)
 await noteHosts(parts)
 for (const slice of await store.slices()) {
   await noteCatalogue(parts, slice.uuid)
-  const open = slice.operation ? await store.operation(slice.operation.id) : undefined
+  const { operation } = slice
+  const open = operation ? await readableOr(() => store.operation(operation.id), (why) => log.error({ slice: slice.urn, why }, 'its operation is lost')) : undefined
   if (open?.ended === '') await queue.add(open) // its job may have been lost with Redis
 }
 

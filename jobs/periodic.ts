@@ -2,6 +2,7 @@
 // it ever stands in a user's way.
 import { Refusal } from '../base/errors.js'
 import { token } from '../base/random.js'
+import { readableOr } from '../base/records.js'
 import type { OperationKind } from '../slices/operation.js'
 import { beginOperation } from '../slices/slice-lock.js'
 import type { OperationQueue } from '../slices/slice-store.js'
@@ -94,7 +95,7 @@ export async function mendLocks(at: PeriodicParts): Promise<void> {
   for (const slice of await at.store.slices()) {
     if (!slice.operation) continue
     const { id, kind, since } = slice.operation
-    const operation = await at.store.operation(id)
+    const operation = await readableOr(() => at.store.operation(id), (why) => at.log.error({ slice: slice.urn, why }, 'an operation is lost'))
     if (operation?.ended === '') await at.queue.add(operation)
     else if (at.clock.now() - Date.parse(since) > orphanedMs) {
       at.log.warn({ slice: slice.urn, id }, 'a lock without an operation at work is given up')

@@ -8,6 +8,7 @@ import { writeDurably } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
+import { readRecord, type Form } from '../base/records.js'
 import { until, type Clock } from '../base/time.js'
 import { decodeLog, encodeLog, type LoggedFrame } from './channel-log.js'
 import type { ClosedLog, CutRef, NetRef, NetStats, PortRequest, RecordedSum, SwitchAsks, SwitchTells } from './control.js'
@@ -30,6 +31,9 @@ export interface SwitchOptions {
   /** VMs stand and wait for this process, from the first gate of a cut until its log is closed or it is given up. */
   urgency?: { begin(): void; end(): void }
 }
+
+/** The highest epoch prepared in a run. */
+export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ k }) => Number.isSafeInteger(k) }
 
 const emptiedMs = 100
 const connectedMs = 1_000
@@ -247,12 +251,7 @@ export class Switch {
   }
 
   private async preparedEpoch(ref: NetRef): Promise<number> {
-    try {
-      return (JSON.parse(await readFile(this.stateFile(ref), 'utf8')) as { k: number }).k
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0
-      throw new Failure('damaged', `the prepared epoch in ${this.stateFile(ref)} cannot be read`, { cause: error })
-    }
+    return (await readRecord(this.stateFile(ref), preparedForm))?.k ?? 0
   }
 
   private stateFile(ref: NetRef): string {

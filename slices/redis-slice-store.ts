@@ -2,6 +2,7 @@
 // compare-and-set on `rev`, so that two writers never overwrite each other's work.
 import type { Redis } from 'ioredis'
 import { Failure, Refusal } from '../base/errors.js'
+import { parseRecord, readableOr } from '../base/records.js'
 import type { Operation } from './operation.js'
 import type { HostRecord, KeptSnapshots, SliceStore } from './slice-store.js'
 import type { SliceRecord } from './slice.js'
@@ -57,7 +58,19 @@ const listKey = (sliceUrn: string): string => `ops:${sliceUrn.toLowerCase()}`
 const allSlices = 'slices'
 const keptKey = 'kept-snapshots'
 
-export function openSliceStore(redis: Redis): RedisSliceStore {
+/**
+ * `tell`: told once of every record that cannot be read (damaged, or of a format that we do not know). Asked for by name it is an
+ * error; in lists it is left out, so that one record costs only itself.
+ */
+export function openSliceStore(redis: Redis, tell: (what: string, why: string) => void = () => undefined): RedisSliceStore {
+  const told = new Set<string>()
+  async function readable<T>(what: string, find: () => Promise<T | undefined>): Promise<T | undefined> {
+    return readableOr(find, (why) => {
+      if (!told.has(what)) tell(what, why)
+      told.add(what)
+    })
+  }
+
   async function swap(record: SliceRecord, expected: number, operation?: Operation): Promise<boolean> {
     const keys = [sliceKey(record.urn), allSlices, ...(operation ? [operationKey(operation.id), listKey(operation.slice)] : [])]
     // before the record: an entry too many is harmless (sliceOfSliver looks into the record), one too few hides a sliver
@@ -84,7 +97,7 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
     slice,
     async slices() {
       const urns = (await redis.smembers(allSlices)).sort()
-      const records = await Promise.all(urns.map((urn) => slice(urn)))
+      const records = await Promise.all(urns.map((urn) => readable(urn, () => slice(urn))))
       return records.filter((r): r is SliceRecord => r !== undefined)
     },
     async sliceOfSliver(sliverUrn) {
@@ -118,7 +131,7 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
     },
     async operations(sliceUrn, count) {
       const ids = await redis.lrange(listKey(sliceUrn), 0, count - 1)
-      const found = await Promise.all(ids.map(async (id) => read<Operation>(await redis.get(operationKey(id)), id)))
+      const found = await Promise.all(ids.map((id) => readable(id, async () => read<Operation>(await redis.get(operationKey(id)), id))))
       return found.filter((o): o is Operation => o !== undefined)
     },
     async hosts() {
@@ -138,7 +151,8 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
     },
     async kept() {
       const all = await redis.hgetall(keptKey)
-      return Object.keys(all).sort().map((uuid) => read<KeptSnapshots>(all[uuid]!, uuid)!)
+      const found = await Promise.all(Object.keys(all).sort().map((uuid) => readable(uuid, async () => read<KeptSnapshots>(all[uuid]!, uuid))))
+      return found.filter((k): k is KeptSnapshots => k !== undefined)
     },
     async keep(kept) {
       await redis.hset(keptKey, kept.uuid, JSON.stringify(kept))
@@ -154,8 +168,5 @@ export function openSliceStore(redis: Redis): RedisSliceStore {
 }
 
 function read<T extends { format: number }>(text: string | null, what: string): T | undefined {
-  if (text === null) return undefined
-  const record = JSON.parse(text) as T
-  if (record.format !== format) throw new Failure('damaged', `the record of ${what} has format ${record.format}, this program reads ${format}`)
-  return record
+  return text === null ? undefined : parseRecord<T>(text, `the record of ${what}`, { format })
 }

@@ -6,10 +6,12 @@ import { readdir, readFile, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolder, removeDurably, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
-import type { Inventory } from './inventory.js'
+import { parseRecord, readRecord, type Form } from '../base/records.js'
+import { inventoryForm, type Inventory } from './inventory.js'
 import type { Outcome } from './messages.js'
 
 export interface OutcomeRecord { format: 1; outcome: Outcome; why: string; inventory?: string }
+export const outcomeForm: Form<OutcomeRecord> = { format: 1, is: ({ outcome }) => ['commit', 'abort'].includes(outcome) }
 
 const idForm = /^[a-z0-9][a-z0-9-]{0,80}$/
 
@@ -62,7 +64,7 @@ export class ImageStore {
     }
     const signature = Buffer.from(await readFile(join(folder, 'inventory.sig'), 'utf8'), 'base64')
     if (!verify('sha256', bytes, publicKey, signature)) throw new Failure('damaged', `the inventory of ${id} is not signed by this aggregate`)
-    const inventory = JSON.parse(bytes.toString('utf8')) as Inventory
+    const inventory = parseRecord(bytes.toString('utf8'), `the inventory of ${id}`, inventoryForm)
     if (inventory.id !== id || inventory.slice.uuid !== slice) throw new Failure('damaged', `the folder ${id} holds snapshot ${inventory.id}`)
     return inventory
   }
@@ -94,12 +96,7 @@ export class ImageStore {
 }
 
 export async function readOutcome(path: string): Promise<OutcomeRecord | undefined> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as OutcomeRecord
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw new Failure('damaged', `the outcome ${path} cannot be read`, { cause: error })
-  }
+  return readRecord(path, outcomeForm)
 }
 
 export async function writeOutcome(path: string, record: OutcomeRecord): Promise<OutcomeRecord> {

@@ -1,5 +1,6 @@
 // The inventory: what a snapshot is made of, signed as the exact bytes that are on disk. Canonical JSON, so that the same
 // snapshot always has the same bytes.
+import type { Form } from '../base/records.js'
 import type { ClosedLog } from '../overlay/control.js'
 import type { CutVm, Part, SealedVm } from './messages.js'
 import type { Member, SnapshotMode, SnapshotOrigin } from './needs.js'
@@ -26,6 +27,8 @@ export interface Inventory {
   hosts: HostShare[]
   software: string
 }
+
+export const inventoryForm: Form<Inventory> = { format: 'violin-inventory-1' }
 
 /** JSON with sorted keys and no blanks. */
 export function canonicalJson(value: unknown): string {

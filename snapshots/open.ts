@@ -3,6 +3,7 @@ import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
 import { explain } from '../base/errors.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
+import { readableOr } from '../base/records.js'
 import type { Random } from '../base/random.js'
 import { makeFolder } from '../base/durable.js'
 import type { Clock } from '../base/time.js'
@@ -40,11 +41,11 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
   async function list(slice: string): Promise<SnapshotEntry[]> {
     const entries: SnapshotEntry[] = []
     for (const id of await store.ids(slice)) {
-      if ((await store.outcome(slice, id))?.outcome !== 'commit') continue
       try {
+        if ((await store.outcome(slice, id))?.outcome !== 'commit') continue
         entries.push(entryOf(await store.readInventory(slice, id, publicKey)))
       } catch (error) {
-        at.log.error({ slice, id, why: explain(error) }, 'a snapshot is damaged and is not listed')
+        at.log.error({ slice, id, why: explain(error) }, 'a snapshot cannot be read and is not listed: nothing of it is removed')
       }
     }
     return entries.sort((a, b) => (a.created < b.created ? -1 : a.created > b.created ? 1 : a.epoch - b.epoch))
@@ -66,7 +67,10 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
     async recover(): Promise<void> {
       for (const slice of await store.slices()) {
         for (const id of await store.ids(slice)) {
-          if (await store.outcome(slice, id)) continue
+          const decided = await readableOr(() => store.outcome(slice, id).then((found) => found !== undefined), (why) => {
+            at.log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')
+          })
+          if (decided !== false) continue
           const { outcome } = await store.decide(slice, id, { format: 1, outcome: 'abort', why: 'the worker that led it ended' })
           if (outcome === 'abort') await store.remove(slice, id)
         }

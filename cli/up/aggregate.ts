@@ -1,6 +1,6 @@
 // A whole aggregate on this machine: redis, switch, agent, worker and AM, each a process of its own, started in the order
 // in which they need each other and stopped in the other. This supervises and does no more.
-import { existsSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -15,7 +15,8 @@ import { createFederation, openFederation, type Federation } from '../../certs/i
 import type { Quotas } from '../../slices/quota.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
 import { Child } from './child.js'
-import { layoutOf, makeFolders, type Layout } from './layout.js'
+import { bringUpToDate } from './format.js'
+import { layoutOf, makeFolders, makeStateFolder, type Layout } from './layout.js'
 
 export interface UpOptions {
   state: string
@@ -51,7 +52,7 @@ const needed: { program: string; from: string; by: (options: UpOptions) => boole
 /** Starts everything. On failure everything that was started has been stopped again. */
 export async function startAggregate(options: UpOptions, clock: Clock, say: (line: string) => void): Promise<Aggregate> {
   const layout = layoutOf(options.state)
-  makeFolders(layout)
+  makeStateFolder(layout)
   const unlock = takeLock(layout.lock, `the state folder ${layout.state}`)
   const children: Child[] = []
   const stop = async () => {
@@ -59,6 +60,8 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     unlock()
   }
   try {
+    await bringUpToDate(layout, options.software, say)
+    makeFolders(layout)
     await checkBeforehand(options, layout)
     const port = options.listen.port === 0 ? await freePort(options.listen.host) : options.listen.port
     const federation = await federationOf(options, layout, clock)
@@ -169,8 +172,11 @@ async function stopAll(layout: Layout, children: Child[], say: (line: string) =>
   await byName.get('agent')?.stop()
   await byName.get('switch')?.stop()
   await byName.get('redis')?.stop()
-  rmSync(layout.run, { recursive: true, force: true })
+  // where no agent was started, nobody has ended the VMs of an earlier `up`: the next one finds them by their sockets
+  if (byName.has('agent') || !hasVms(layout)) rmSync(layout.run, { recursive: true, force: true })
 }
+
+const hasVms = ({ run }: Layout): boolean => existsSync(run) && readdirSync(run).some((name) => name.endsWith('.qmp'))
 
 async function pings(path: string): Promise<boolean> {
   if (!existsSync(path)) return false

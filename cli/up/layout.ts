@@ -1,7 +1,7 @@
 // Where an aggregate keeps what. The state folder is what must last; the run folder holds sockets and is short, since the
 // path of a unix socket ends at 107 bytes.
 import { createHash } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync } from 'node:fs'
+import { accessSync, chmodSync, constants, lstatSync, mkdirSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Failure } from '../../base/errors.js'
@@ -34,8 +34,20 @@ export function layoutOf(stateFolder: string): Layout {
   }
 }
 
+/** Before anything is known of it: only the folder itself, so that its lock can be taken. */
+export function makeStateFolder(at: Layout): void {
+  try {
+    mkdirSync(at.state, { recursive: true, mode: 0o700 })
+    accessSync(at.state, constants.R_OK | constants.W_OK | constants.X_OK)
+    if (!statSync(at.state).isDirectory()) throw new Error('it is not a folder')
+  } catch (cause) {
+    const advice = 'give it to the user that runs `up`, or choose another with --state'
+    throw new Failure('failed', `the state folder ${at.state} cannot be used: ${advice}`, { cause })
+  }
+}
+
 export function makeFolders(at: Layout): void {
-  for (const folder of [at.state, at.redis, at.store, at.host, at.switch, at.log]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const folder of [at.redis, at.store, at.host, at.switch, at.log]) mkdirSync(folder, { recursive: true, mode: 0o700 })
   mkdirSync(at.run, { recursive: true, mode: 0o700 })
   const { uid, mode } = lstatSync(at.run)
   if (uid !== process.getuid?.()) throw new Failure('failed', `${at.run} belongs to another user: remove it`)

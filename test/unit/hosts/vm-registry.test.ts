@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
 import { startTime } from '../../../hosts/hypervisor/process.js'
 import { Layers } from '../../../hosts/layers.js'
 import { SliceMarks } from '../../../hosts/slice-marks.js'
 import type { SwitchLink } from '../../../hosts/switch-link.js'
-import { VmRegistry, type VmRecord } from '../../../hosts/vm-registry.js'
+import type { VmRecord } from '../../../hosts/vm-records.js'
+import { VmRegistry } from '../../../hosts/vm-registry.js'
 import type { VmReport } from '../../../slices/needs.js'
 import type { VmSpec } from '../../../slices/vm-spec.js'
 import { MemoryHypervisor, MemoryVm } from '../../fakes/memory-hypervisor.js'
@@ -20,42 +21,42 @@ const specOf = (vm: string): VmSpec => ({
   nics: [{ port: 1, name: 'if0', lan: 'lan0', mac: '52:54:00:00:00:01', ip: '10.0.0.1', prefixLength: 24 }],
 })
 
+/** An agent that comes up where an earlier one has left records of these VMs. */
+async function cameBack(folder: string, names: string[], mayStand: (vm: string) => boolean = () => false) {
+  const hypervisor = new MemoryHypervisor()
+  const asked: string[] = []
+  const told: VmReport[] = []
+  const switchLink = { ask: async (method: string) => { asked.push(method); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
+  const layers = new Layers(join(folder, 'layers'), hypervisor)
+  const marks = new SliceMarks(join(folder, 'slices'))
+  await layers.open()
+  await marks.open()
+  mkdirSync(join(folder, 'vms'))
+  for (const name of names) {
+    const record: VmRecord = {
+      format: 1, spec: specOf(name), condition: 'ready', reason: '', layers: ['/x/0.qcow2'],
+      instance: {
+        spec: specOf(name), run: '0000000100000000', monitor: '', nicSockets: [''], console: '', config: '', kernel: '', initrd: '', append: '',
+        layers: ['/x/0.qcow2'], pid: 1, started: '1',
+      },
+    }
+    writeFileSync(join(folder, 'vms', `${name}.json`), JSON.stringify(record))
+    hypervisor.alive.set(name, new MemoryVm(record.instance!, false))
+  }
+  const registry = new VmRegistry({
+    folder: join(folder, 'vms'), runFolder: folder, hypervisor, switchLink, layers, marks,
+    images: new Map([['bank', { name: 'bank', kernel: 'k', initrd: 'i', append: '' }]]), clock, log: silentLog, onChange: (r) => told.push(r), mayStand,
+    cutIsOver: () => Promise.resolve(),
+  })
+  const onDisk = (name: string) => JSON.parse(readFileSync(join(folder, 'vms', `${name}.json`), 'utf8')) as VmRecord
+  return { registry, hypervisor, asked, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
+}
+
 describe('the VMs of a host', () => {
   const folder = useTempFolder()
 
-  /** An agent that comes up where an earlier one has left records of these VMs. */
-  async function cameBack(names: string[], mayStand: (vm: string) => boolean = () => false) {
-    const hypervisor = new MemoryHypervisor()
-    const asked: string[] = []
-    const told: VmReport[] = []
-    const switchLink = { ask: async (method: string) => { asked.push(method); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
-    const layers = new Layers(join(folder(), 'layers'), hypervisor)
-    const marks = new SliceMarks(join(folder(), 'slices'))
-    await layers.open()
-    await marks.open()
-    mkdirSync(join(folder(), 'vms'))
-    for (const name of names) {
-      const record: VmRecord = {
-        format: 1, spec: specOf(name), condition: 'ready', reason: '', layers: ['/x/0.qcow2'],
-        instance: {
-          spec: specOf(name), run: '0000000100000000', monitor: '', nicSockets: [''], console: '', config: '', kernel: '', initrd: '', append: '',
-          layers: ['/x/0.qcow2'], pid: 1, started: '1',
-        },
-      }
-      writeFileSync(join(folder(), 'vms', `${name}.json`), JSON.stringify(record))
-      hypervisor.alive.set(name, new MemoryVm(record.instance!, false))
-    }
-    const registry = new VmRegistry({
-      folder: join(folder(), 'vms'), runFolder: folder(), hypervisor, switchLink, layers, marks,
-      images: new Map([['bank', { name: 'bank', kernel: 'k', initrd: 'i', append: '' }]]), clock, log: silentLog, onChange: (r) => told.push(r), mayStand,
-      cutIsOver: () => Promise.resolve(),
-    })
-    const onDisk = (name: string) => JSON.parse(readFileSync(join(folder(), 'vms', `${name}.json`), 'utf8')) as VmRecord
-    return { registry, hypervisor, asked, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
-  }
-
   it('that stand without reason run on when the agent is back', async () => {
-    const host = await cameBack(['a', 'b'])
+    const host = await cameBack(folder(), ['a', 'b'])
     host.vm('b').running = true
     await host.registry.open()
     await host.registry.resumeStopped()
@@ -63,7 +64,7 @@ describe('the VMs of a host', () => {
   })
 
   it('that stand for a sealed suspension stay as they are, whatever is done for the others', async () => {
-    const host = await cameBack(['a', 'b'], (vm) => vm === 'a')
+    const host = await cameBack(folder(), ['a', 'b'], (vm) => vm === 'a')
     await host.registry.open()
     await host.registry.resumeStopped()
     await host.registry.reconnect()
@@ -73,7 +74,7 @@ describe('the VMs of a host', () => {
   })
 
   it('whose process is gone are dead, told so, and recorded so', async () => {
-    const host = await cameBack(['a'])
+    const host = await cameBack(folder(), ['a'])
     host.hypervisor.alive.clear()
     await host.registry.open()
     assert.deepEqual(host.registry.reports().map((r) => [r.vm, r.condition]), [['a', 'dead']])
@@ -127,7 +128,7 @@ describe('the VMs of a host', () => {
   })
 
   it('that die leave the switch, and their record says why', async () => {
-    const host = await cameBack(['a'])
+    const host = await cameBack(folder(), ['a'])
     await host.registry.open()
     host.vm('a').die('its QEMU process was ended by SIGKILL')
     assert.ok(await until(clock, 2_000, 1, () => host.told.find((r) => r.condition === 'dead')))
@@ -136,7 +137,7 @@ describe('the VMs of a host', () => {
   })
 
   it('leave nothing of their slice in the switch when the last of them is destroyed', async () => {
-    const host = await cameBack(['a', 'b'])
+    const host = await cameBack(folder(), ['a', 'b'])
     await host.registry.open()
     await host.marks.raise(slice, { current: '0000000100000000' })
     await host.registry.destroy('a')
@@ -146,13 +147,47 @@ describe('the VMs of a host', () => {
   })
 
   it('many changes of one record at once leave the last one on disk', async () => {
-    const host = await cameBack(['a'])
+    const host = await cameBack(folder(), ['a'])
     await host.registry.open()
     await Promise.all([...Array.from({ length: 20 }, () => host.registry.noteLayers('a')), host.registry.stop('a', 'enough')])
     assert.deepEqual([host.onDisk('a').condition, host.onDisk('a').reason], ['stopped', 'enough'])
     await Promise.all([host.registry.noteLayers('a'), host.registry.destroy('a'), host.registry.noteLayers('a')])
     assert.throws(() => host.onDisk('a'), /ENOENT/)
   })
+})
+
+describe('a VM whose record cannot be read', () => {
+  const folder = useTempFolder()
+  const texts = {
+    'is torn': '{"format":1,"spec":{"vm":"b"', 'is of a later format': '{"format":2,"machine":{"vm":"b"}}',
+    'is of another VM': JSON.stringify({ format: 1, spec: specOf('c'), condition: 'ready', reason: '', layers: [], instance: null }),
+    'has parts missing': '{"format":1,"spec":{"vm":"b"}}',
+  }
+
+  for (const [what, text] of Object.entries(texts)) {
+    it(`because it ${what} is reported as dead with the reason, and nothing is done with it; all others live`, async () => {
+      const host = await cameBack(folder(), ['a', 'b'])
+      const path = join(folder(), 'vms', 'b.json')
+      writeFileSync(path, text)
+      for (const layer of ['b.0.qcow2', 'b.op-1.qcow2', 'b.m-1.qcow2', 'bb.0.qcow2']) writeFileSync(join(folder(), 'layers', layer), '')
+      await host.registry.open()
+      await host.registry.resumeStopped()
+      await host.registry.reconnect()
+      assert.equal(host.vm('a').running, true)
+      const { condition, reason } = host.registry.reports().find((r) => r.vm === 'b')!
+      assert.equal(condition, 'dead')
+      assert.match(reason, /vms\/b\.json (is damaged|has format 2)/)
+      for (const asked of [
+        () => host.registry.define(specOf('b')), () => host.registry.start('b', { run: '0000000200000000', epoch: 1 }),
+        () => host.registry.stop('b'), () => host.registry.destroy('b'),
+      ]) await assert.rejects(asked, /nothing is done with the VM b, of which it is not known whether it runs: .*b\.json/)
+      assert.throws(() => host.registry.refuseUnreadable('b'), /nothing is done/)
+      assert.deepEqual(host.registry.layersInUse().filter((l) => l.includes('/layers/b')).map((l) => basename(l)).sort(), ['b.0.qcow2', 'b.m-1.qcow2', 'b.op-1.qcow2'])
+      await host.registry.destroy('a')
+      assert.equal(readFileSync(path, 'utf8'), text)
+      assert.deepEqual(host.vm('b').asked, [])
+    })
+  }
 })
 
 describe('what a host remembers of a slice', () => {
@@ -167,6 +202,16 @@ describe('what a host remembers of a slice', () => {
     const wanted = { format: 1, run: '0000000300000000', k: 7, token: 9, current: '0000000300000000', switchBoots: 10 }
     assert.deepEqual(await marks.get(slice), wanted)
     assert.deepEqual(await new SliceMarks(folder()).get(slice), wanted)
+  })
+
+  it('is never taken for nothing because it cannot be read: an epoch would come twice', async () => {
+    for (const text of ['', '{"format":2,"k":9}', '{"format":1,"k":9}']) {
+      writeFileSync(join(folder(), `${slice}.json`), text)
+      const marks = new SliceMarks(folder())
+      await assert.rejects(marks.get(slice), /a1\.json (is damaged|has format 2)/)
+      await assert.rejects(marks.raise(slice, { k: 10 }), /a1\.json/)
+      assert.equal(readFileSync(join(folder(), `${slice}.json`), 'utf8'), text)
+    }
   })
 
   it('refuses a token lower than the highest, and takes the same again', async () => {

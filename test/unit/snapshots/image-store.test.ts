@@ -74,7 +74,7 @@ describe('the store of snapshots', () => {
 
   it('says that an outcome is damaged instead of taking it for none', async () => {
     writeFileSync(join(at, 'outcome'), '')
-    await assert.rejects(store.outcome(uuid, 'snap-1'), damaged(/cannot be read/))
+    await assert.rejects(store.outcome(uuid, 'snap-1'), damaged(/outcome is damaged/))
   })
 
   it('removes a snapshot whole, also one that is half gone or never was', async () => {
