@@ -31,7 +31,8 @@ const log = makeLog('am', config.logLevel)
 const redis = openRedis(config.redis)
 const queue = openOperationQueue(redis)
 const parts: AmParts = {
-  store: openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone')), queue, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
+  store: openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone')),
+  queue, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
   quotas: config.quotas ?? standardQuotas, clock, random, log,
 }

@@ -78,7 +78,8 @@ await noteHosts(parts)
 for (const slice of await store.slices()) {
   await noteCatalogue(parts, slice.uuid)
   const { operation } = slice
-  const open = operation ? await readableOr(() => store.operation(operation.id), (why) => log.error({ slice: slice.urn, why }, 'its operation is lost')) : undefined
+  const lost = (why: string) => log.error({ slice: slice.urn, why }, 'its operation is lost')
+  const open = operation ? await readableOr(() => store.operation(operation.id), lost) : undefined
   if (open?.ended === '') await queue.add(open) // its job may have been lost with Redis
 }
 

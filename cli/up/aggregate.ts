@@ -70,7 +70,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
       await child.start()
     }
     const redis = options.redisUrl ? { url: options.redisUrl } : { path: layout.redisSocket }
-    if (!options.redisUrl) await add(redisChild(layout, options, clock, say))
+    if (!options.redisUrl) await add(redisChild(layout, options, clock, say)).catch((cause: unknown) => { throw withoutRedis(layout, cause) })
     await startSwitch(layout, options, clock, say, children)
     await add(nodeChild('agent', 'hosts/main.js', {
       host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
@@ -135,6 +135,12 @@ function redisChild(layout: Layout, options: UpOptions, clock: Clock, say: (line
       '--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--maxmemory-policy', 'noeviction', '--daemonize', 'no'],
     ready: () => pings(layout.redisSocket),
   }, clock, say)
+}
+
+/** Its log says why: here is what can be done about the two that are not a matter of this machine. */
+function withoutRedis(layout: Layout, cause: unknown): Failure {
+  return new Failure('failed', `Redis does not start on ${layout.redis}, which is as it was. If a newer Redis has written it, install that one again; ` +
+    'if it is damaged, copy the folder, then mend it with redis-check-aof', { cause })
 }
 
 function nodeChild(name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void): Child {

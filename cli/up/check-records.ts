@@ -38,7 +38,7 @@ export async function checkEverything(layout: Layout): Promise<void> {
   }
   if (existsSync(join(layout.federation, 'federation.json'))) await readableOr(() => openFederation(layout.federation), lost)
   if (wrong.length === 0) return
-  throw new Failure('damaged', `${wrong.length} records in ${layout.state} cannot be read: ${wrong.slice(0, told).join('; ')}` +
+  throw new Failure('damaged', `of the records in ${layout.state} ${wrong.length} cannot be read: ${wrong.slice(0, told).join('; ')}` +
     `${wrong.length > told ? '; ...' : ''}. Nothing was started or changed. Use the program that wrote them, or move these files away to go on without them`)
 }
 

@@ -127,7 +127,8 @@ export class Child {
       this.message = await new Promise((resolve) => child.once('message', (m) => resolve(m as Record<string, unknown>)))
       return
     }
-    await until(this.clock, readyMs, 20, async () => ((await ready()) ? true : undefined))
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null // then whoever waits knows, and asking on would only keep us here
+    await until(this.clock, readyMs, 20, async () => (hasEnded() || (await ready()) ? true : undefined))
   }
 }
 

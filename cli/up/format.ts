@@ -59,9 +59,17 @@ async function formatOf(layout: Layout, path: string): Promise<StateFormat | und
 }
 
 function parse(text: string): StateFormat {
-  const { format, software } = JSON.parse(text) as StateFormat
+  const { format, software } = jsonOf(text) as StateFormat
   if (!Number.isSafeInteger(format) || format < 0 || typeof software !== 'string') throw new Error('it has no format and software')
   return { format, software }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text) ?? {}
+  } catch {
+    throw new Error('it is no JSON')
+  }
 }
 
 function hasContents(folder: string): boolean {
