@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Failure } from '../../base/errors.js'
 import { readableOr, readRecord, type Form } from '../../base/records.js'
 import { openFederation } from '../../certs/issue.js'
+import type { Replacement } from '../../hosts/layer-chains.js'
 import { cutJournalForm } from '../../hosts/participants.js'
 import { restoreJournalForm, wentForm } from '../../hosts/restore-host.js'
 import { marksForm } from '../../hosts/slice-marks.js'
@@ -15,6 +16,7 @@ import { inventoryForm } from '../../snapshots/inventory.js'
 import type { Layout } from './layout.js'
 
 const told = 5
+const replacementForm: Form<Replacement> = { format: 1 }
 
 /** Fails with the names of what cannot be read. What Redis holds is read when it runs: there one record costs only itself. */
 export async function checkEverything(layout: Layout): Promise<void> {
@@ -28,6 +30,7 @@ export async function checkEverything(layout: Layout): Promise<void> {
   await each(join(layout.host, 'cuts'), '.json', cutJournalForm)
   await each(join(layout.host, 'restores'), '.json', restoreJournalForm)
   await each(join(layout.host, 'restores'), '.went', wentForm)
+  await each(join(layout.host, 'layers'), '.replaces', replacementForm)
   await each(layout.switch, '.json', preparedForm)
   for (const slice of namesIn(layout.store)) {
     await each(join(layout.store, slice, 'restores'), '.outcome', outcomeForm)

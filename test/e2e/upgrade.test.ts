@@ -116,7 +116,7 @@ describe('up on the state of another time', function () {
       return all.every((s) => ['geni_ready', 'geni_failed'].includes(s.operational)) ? all : undefined
     })
     assert.deepEqual(settled?.map((s) => [s.urn.endsWith(name), s.operational]).sort(), [[false, 'geni_ready'], [true, 'geni_failed']])
-    assert.match(settled!.find((s) => s.urn.endsWith(name))!.error, new RegExp(`nothing is done with the VM ${name}.*${name}\\.json has format 2`))
+    assert.match(settled.find((s) => s.urn.endsWith(name))!.error, new RegExp(`nothing is done with the VM ${name}.*${name}\\.json has format 2`))
     assert.equal(pem(join(vms, first!)), '{"format":2}')
     await stop()
     writeFileSync(join(vms, first!), whole)

@@ -9,7 +9,7 @@ import { silentLog } from '../../base/log.js'
 import { realRandom as random } from '../../base/random.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { splitPem } from '../../certs/certificate.js'
-import { keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from '../../jobs/periodic.js'
+import { expireSlivers, keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from '../../jobs/periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type Tick } from '../../jobs/queues.js'
 import { operationRunner } from '../../jobs/slice-jobs.js'
 import { SnapshotRoom } from '../../jobs/snapshot-room.js'
@@ -17,6 +17,7 @@ import { noteHosts, noteReport } from '../../jobs/vm-watch.js'
 import { standardQuotas } from '../../slices/quota.js'
 import { openSliceStore } from '../../slices/redis-slice-store.js'
 import { beginOperation } from '../../slices/slice-lock.js'
+import { aSlice } from '../a-slice.js'
 import { openMemoryHosts } from '../fakes/memory-hosts.js'
 import { openMemorySnapshots } from '../fakes/memory-snapshots.js'
 import { listOf, ok, refused, requestOf, states, type Answered } from '../unit/am-plugin/aggregate.js'
@@ -242,6 +243,40 @@ describe('the aggregate over a real Redis', function () {
     await am.reach('geni_ready')
     assert.deepEqual(await policys(), [first], 'the newest stays')
     assert.match((await am.record())!.lastSnapshot, /^the last periodic snapshot was skipped: quota slice-snapshots-bytes/)
+  })
+
+  it('serves all others where the record of one slice or operation cannot be read, and says so to who asks for it', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    const alien = aSlice('alien')
+    await am.store.create(alien)
+    await redis.set(`slice:${alien.urn.toLowerCase()}`, '{"format":2,"everything":"else"}')
+    const { operation } = await beginOperation(am.worker.parts, am.slice.urn, { kind: 'snapshot', who: 'policy', why: 'test', callId: 'c' }, () => undefined)
+    await redis.set(`op:${operation.id}`, '{"format":2}')
+    await am.worker.kill()
+    const { parts } = await startWorker(server.path, closing, am)
+    await expireSlivers({ ...parts, clock: { ...clock, now: () => Date.parse('2100-01-01T00:00:00Z') } })
+    assert.equal(await until(clock, 10_000, 20, async () => ((await am.record()) === undefined ? true : undefined)), true, 'the other one has ended')
+    assert.equal(await redis.get(`slice:${alien.urn.toLowerCase()}`), '{"format":2,"everything":"else"}')
+
+    const key = `slice:${am.slice.urn.toLowerCase()}`
+    await redis.set(key, '{"format":2}')
+    for (const answered of [await am.on('Status', {}), await am.on('Delete', {}), await am.allocate(['x'])]) {
+      refused(answered, 2, /^the record of .* has format 2, this program understands 1: use the program that wrote it/)
+    }
+    assert.equal(await redis.get(key), '{"format":2}')
+  })
+
+  it('gives a lock up whose operation cannot be read', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    await am.worker.kill()
+    ok(await am.poa('geni_stop'))
+    const { operation } = (await am.record())!
+    await redis.set(`op:${operation!.id}`, '{"format":2}')
+    await mendLocks({ ...am.worker.parts, clock: { ...clock, now: () => clock.now() + 60_000 } })
+    assert.equal((await am.record())!.operation, null)
+    assert.deepEqual((await am.record())!.slivers.map((s) => s.operational), ['geni_failed', 'geni_failed'])
   })
 
   it('an operation whose job was lost is done all the same', async () => {

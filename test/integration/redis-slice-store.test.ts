@@ -115,4 +115,28 @@ describe('the store of record in Redis', function () {
     await redis.set(`slice:${urn.toLowerCase()}`, JSON.stringify({ ...aSlice('later'), format: 2 }))
     await assert.rejects(store.slice(urn), (e: Failure) => e.code === 'damaged' && e.message.includes('format 2'))
   })
+
+  it('gives every other record where one cannot be read, tells of that one once, and writes nothing over it', async () => {
+    await redis.flushall()
+    const told: [string, string][] = []
+    const store = openSliceStore(redis, (what, why) => told.push([what, why]))
+    const [later, torn, well] = [aSlice('later', { slivers: [aSliver('z')] }), aSlice('torn'), aSlice('well')]
+    for (const slice of [later, torn, well]) await store.create(slice)
+    const key = (urn: string) => `slice:${urn.toLowerCase()}`
+    await redis.set(key(later.urn), JSON.stringify({ ...later, format: 2 }))
+    await redis.set(key(torn.urn), '{"format":1,"ur')
+    for (let i = 0; i < 3; i++) assert.deepEqual((await store.slices()).map((s) => s.urn), [well.urn])
+    assert.deepEqual(told.map(([what]) => what).sort(), [later.urn.toLowerCase(), torn.urn.toLowerCase()])
+    assert.match(told.join(), /has format 2, this program understands 1/)
+    await assert.rejects(store.update(torn.urn, (r) => r), /the record of .*torn is damaged/)
+    await assert.rejects(store.sliceOfSliver(later.slivers[0]!.urn), /format 2/)
+    assert.equal(await redis.get(key(torn.urn)), '{"format":1,"ur')
+
+    for (const id of ['start-1', 'start-2']) await store.saveOperation(operation(id, well.urn))
+    await redis.set('op:start-1', '{"format":2}')
+    assert.deepEqual((await store.operations(well.urn, 9)).map((o) => o.id), ['start-2'])
+    await store.keep({ format: 1, uuid: 'u-1', urn: well.urn, owner: 'alice', until: '2026-03-08T12:00:00Z' })
+    await redis.hset('kept-snapshots', 'u-2', '{"format":2}')
+    assert.deepEqual((await store.kept()).map((k) => k.uuid), ['u-1'])
+  })
 })

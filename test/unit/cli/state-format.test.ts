@@ -53,7 +53,7 @@ describe('the format of a state folder', () => {
 
   for (const [path, text] of [
     ['host/vms/v-1.json', '{"format":2}'], ['host/slices/s.json', '{"format":1}'], ['host/cuts/c.json', '{'], ['host/restores/r.json', '{"format":3}'],
-    ['host/restores/r.json.went', '[]'], ['switch/s.0.json', '{"format":2,"k":1}'], ['snapshots/s/snap-1/outcome', ''],
+    ['host/restores/r.json.went', '[]'], ['host/layers/v.m-1.qcow2.replaces', '{"format":2}'], ['switch/s.0.json', '{"format":2,"k":1}'], ['snapshots/s/snap-1/outcome', ''],
     ['snapshots/s/snap-1/inventory.json', '{"format":"violin-inventory-2"}'], ['snapshots/s/restores/r.outcome', '{"format":2}'],
     ['federation/federation.json', '{"format":2}'],
   ] as const) {

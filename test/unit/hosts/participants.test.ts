@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
@@ -91,6 +91,41 @@ describe('the cuts of a host', () => {
     assert.deepEqual(vm.asked, [])
     renameSync(`${journals}.away`, journals)
     assert.equal((await participants.ask({ ...header, ask: 'tell', outcome: 'commit' })).progress, 'told')
+    assert.deepEqual(vm.asked, [])
+  })
+
+  it('and one that cannot be read is left alone: the agent comes up, the others are recovered, and nobody gets a wrong answer', async () => {
+    const { vm, participants, journals, header, prepare } = await host()
+    const { ask: _, ...order } = prepare(3)
+    writeFileSync(join(journals, 'op-2.json'), '{"format":2,"stage":"sealed"}')
+    writeFileSync(join(journals, 'op-3.json'), JSON.stringify({ phase: 'cutting', order, reports: {}, why: '' }))
+    await participants.recover()
+    await assert.rejects(participants.ask({ ...header, ask: 'seal' }), /op-2\.json has format 2, this program understands 1/)
+    await assert.rejects(participants.ask(prepare(2)), /op-2\.json has format 2/)
+    assert.equal(readFileSync(join(journals, 'op-2.json'), 'utf8'), '{"format":2,"stage":"sealed"}')
+    assert.equal((JSON.parse(readFileSync(join(journals, 'op-3.json'), 'utf8')) as { format: number; phase: string }).phase, 'void')
+    assert.ok(vm.running)
+  })
+
+  it('say their format', async () => {
+    const { participants, journals, prepare } = await host()
+    await participants.ask(prepare(2))
+    assert.equal((JSON.parse(readFileSync(join(journals, 'op-2.json'), 'utf8')) as { format: number }).format, 1)
+  })
+
+  it('an outcome that cannot be read keeps its own cut waiting, and no other', async () => {
+    const { vm, participants, journals, prepare } = await host()
+    for (const k of [2, 3]) {
+      const { ask: _, ...order } = prepare(k)
+      writeFileSync(join(journals, `op-${k}.json`), JSON.stringify({ phase: 'sealed', order, reports: {}, why: '' }))
+      mkdirSync(join(folder(), 'store', slice, `s-${k}`), { recursive: true })
+      writeFileSync(join(folder(), 'store', slice, `s-${k}`, 'outcome'), JSON.stringify({ format: k === 2 ? 2 : 1, outcome: 'commit', why: '' }))
+    }
+    await participants.recover()
+    await participants.checkOutcomes()
+    const phase = (k: number) => (JSON.parse(readFileSync(join(journals, `op-${k}.json`), 'utf8')) as { phase: string }).phase
+    assert.ok(await until(clock, 5_000, 5, () => (phase(3) === 'done' ? true : undefined)))
+    assert.equal(phase(2), 'sealed')
     assert.deepEqual(vm.asked, [])
   })
 })
