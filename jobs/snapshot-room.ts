@@ -8,7 +8,7 @@ import { Turns } from '../base/turns.js'
 import type { Quotas } from '../slices/quota.js'
 import type { SliceRecord } from '../slices/slice.js'
 import type { CutResult, SnapshotEntry } from '../snapshots/needs.js'
-import { estimateOf, excessOf, snapshotObjection, snapshotUse } from '../snapshots/quota.js'
+import { boundsSnapshots, estimateOf, excessOf, snapshotObjection, snapshotUse } from '../snapshots/quota.js'
 import { mayGo, toFree } from './retention.js'
 import type { JobParts } from './surroundings.js'
 
@@ -58,7 +58,7 @@ export class SnapshotRoom {
   private async plan(at: JobParts, slice: SliceRecord, byPolicy: boolean): Promise<Plan> {
     const entries = await at.snapshots.list(slice.uuid)
     const bytes = estimateOf(slice, entries)
-    const use = await snapshotUse(at.store, slice)
+    const use = boundsSnapshots(this.quotas) ? await snapshotUse(at.store, slice) : { sliceBytes: 0, userBytes: 0, user: slice.creator }
     const others = [...this.promised.values()]
     use.sliceBytes += sum(others.filter((p) => p.slice === slice.uuid))
     use.userBytes += sum(others.filter((p) => sameUrn(p.user, slice.creator)))

@@ -9,6 +9,10 @@ import type { SnapshotEntry } from './needs.js'
 
 export interface SnapshotUse { sliceBytes: number; userBytes: number; user: string }
 
+/** Where it says no, nothing has to be counted. */
+export const boundsSnapshots = (quotas: Quotas): boolean =>
+  quotas['slice-snapshots-bytes'] !== undefined || quotas['user-snapshots-bytes'] !== undefined
+
 /** Snapshots that wait for their owner after the end of a lease count for the user too. */
 export async function snapshotUse(store: SliceStore, slice: SliceRecord): Promise<SnapshotUse> {
   const slices = (await store.slices()).filter((s) => sameUrn(s.creator, slice.creator)).map((s) => s.uuid)

@@ -8,7 +8,7 @@ import { beginOperation } from '../../slices/slice-lock.js'
 import { provisioned, type SliceRecord } from '../../slices/slice.js'
 import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../slices/sliver.js'
 import type { SnapshotEntry } from '../../snapshots/needs.js'
-import { estimateOf, snapshotObjection, snapshotUse } from '../../snapshots/quota.js'
+import { boundsSnapshots, estimateOf, snapshotObjection, snapshotUse } from '../../snapshots/quota.js'
 import {
   findTarget, isWholeSlice, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
   type AmCall, type AmParts, type Target,
@@ -83,6 +83,7 @@ async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Prom
 
 /** The worker looks again before it cuts: then cuts that are under way count too. */
 async function refuseOverQuota(at: AmParts, slice: SliceRecord, catalogue: SnapshotEntry[]): Promise<void> {
+  if (!boundsSnapshots(at.quotas)) return
   const objection = snapshotObjection(at.quotas, await snapshotUse(at.store, slice), estimateOf(slice, catalogue))
   if (objection !== undefined) throw new Refusal('too-big', objection)
 }

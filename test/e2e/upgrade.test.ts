@@ -2,7 +2,7 @@
 // so that it needs no QEMU.
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { realRandom } from '../../base/random.js'
@@ -77,6 +77,19 @@ describe('up on the state of another time', function () {
     await refuses(/has format 99 \(geni-violin 9\.9\.9 has used it\), this program .* understands 1: start it with that program or a newer one, or .*--state/)
     assert.equal(pem(format), newer)
     assert.deepEqual(readdirSync(state, { recursive: true }).sort(), before)
+    writeFileSync(format, stamp)
+  })
+
+  it('refuses and keeps the sockets of VMs that an earlier `up` has left running', async () => {
+    const { run } = layoutOf(state)
+    const stamp = pem(format)
+    mkdirSync(run, { mode: 0o700 })
+    writeFileSync(join(run, 'v-1.qmp'), '')
+    writeFileSync(format, '{"format":99,"software":"9.9.9"}')
+    running = await startUp(state)
+    assert.equal(await running.ended, 1)
+    assert.deepEqual(readdirSync(run), ['v-1.qmp'])
+    rmSync(run, { recursive: true })
     writeFileSync(format, stamp)
   })
 
