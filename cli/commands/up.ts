@@ -46,8 +46,9 @@ export function upCommand(at: Surroundings): Command {
     .action(async (flags: UpFlags) => {
       const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)
       const interrupted = new Promise<void>((resolve) => {
-        process.once('SIGINT', () => resolve())
-        process.once('SIGTERM', () => resolve())
+        // a second one must not end us half way and leave switch and VMs behind: it is heard and changes nothing
+        process.on('SIGINT', () => resolve())
+        process.on('SIGTERM', () => resolve())
       })
       const aggregate = await startAggregate({
         ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, trust: flags.trust ?? [],
