@@ -1,20 +1,17 @@
 // Keeps chains of disk layers short: layers that nobody needs apart become one, in the background, one merge at a time. The
 // order makes it safe to die anywhere: the merged layer is whole on disk before it is noted, noted before a VM reads it, and what
 // it replaces goes when no VM has it any more (layer-chains.ts says what may be merged).
-import { readFile, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { explain, Failure } from '../base/errors.js'
+import { basename } from 'node:path'
+import { explain } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
 import { realRandom, token } from '../base/random.js'
 import { Turns } from '../base/turns.js'
-import { ImageStore } from '../snapshots/image-store.js'
-import type { Inventory } from '../snapshots/inventory.js'
-import type { Part } from '../snapshots/messages.js'
-import { mergeableRuns, nextForVm, presentParts, worthMerging, type LayerUse, type Replacement } from './layer-chains.js'
+import { mergeableRuns, nextForVm, presentParts, worthMerging, type LayerUse, type Replacement, type Run } from './layer-chains.js'
 import type { Layers } from './layers.js'
 import type { Participants } from './participants.js'
 import type { RestoreHost } from './restore-host.js'
+import { ownerOf, SnapshotLayers, type SnapshotNeeds } from './snapshot-layers.js'
 import type { VmRegistry } from './vm-registry.js'
 
 export interface CollapseParts {
@@ -28,9 +25,6 @@ export interface CollapseParts {
 
 /** Merges in one go: more wait for the next look. A bound and no rule. */
 const mostMerges = 64
-const inventoryFormat = 'violin-inventory-1'
-
-interface Chain { parts: Part[]; diskMiB: number }
 
 export class Collapse {
   private readonly at: CollapseParts
@@ -39,11 +33,11 @@ export class Collapse {
   private readonly ending = new AbortController()
   private looking: Promise<void> | undefined
   private again = false
-  /** What snapshots need, by the path of the inventory that says so; inventories do not change. */
-  private known = new Map<string, { stamp: string; chains: Chain[] }>()
+  private readonly snapshots: SnapshotLayers
 
   constructor(parts: CollapseParts) {
     this.at = parts
+    this.snapshots = new SnapshotLayers(parts.store, parts.log)
   }
 
   /** Looks soon whether there is something to merge. Never fails. */
@@ -69,17 +63,23 @@ export class Collapse {
     await this.looking
   }
 
-  /** Removes the disk layers that no VM, no open restore and no snapshot refers to. Not while a cut makes new ones. */
+  /** Removes the disk layers that no VM, no open restore and no snapshot refers to. Not while a cut makes new ones. Never fails: tried again later. */
   async collect(): Promise<void> {
-    await this.turns.run('layers', async () => {
-      if (this.at.participants.isCutting()) return
-      const snapshots = await this.snapshotChains()
-      const present = snapshots.map(({ parts }) => presentParts(parts, this.at.layers.replacements))
-      const inUse = [...this.at.registry.layersInUse(), ...this.at.restores.layersInUse()].map((path) => basename(path))
-      await this.at.layers.collect(
-        new Set([...inUse, ...present.flatMap(({ parts }) => parts.map((p) => p.name))]), new Set(present.flatMap(({ by }) => by)),
-      )
-    })
+    await this.turns.run('layers', () => this.collectNow())
+      .catch((error: unknown) => this.at.log.error({ why: explain(error) }, 'disk layers could not be removed: tried again later'))
+  }
+
+  private async collectNow(): Promise<void> {
+    const { participants, registry, restores, layers } = this.at
+    if (participants.isCutting()) return
+    const needs = await this.snapshots.needs()
+    const present = needs.chains.map(({ parts }) => presentParts(parts, layers.replacements))
+    const inUse = [...registry.layersInUse(), ...restores.layersInUse()].map((path) => basename(path))
+    const unknown = [...(await layers.sizes()).keys()].filter((name) => !this.isKnown(name, needs))
+    await layers.collect(
+      new Set([...inUse, ...present.flatMap(({ parts }) => parts.map((p) => p.name)), ...unknown]),
+      new Set([...present.flatMap(({ by }) => by), ...layers.replacements.filter(({ into }) => !this.isKnown(into.name, needs))]),
+    )
   }
 
   private async look(): Promise<void> {
@@ -95,13 +95,13 @@ export class Collapse {
   private async mergeOne(): Promise<boolean> {
     const { layers } = this.at
     const sizes = await layers.sizes()
-    const [work] = mergeableRuns(await this.uses(), layers.replacements).flatMap((run) => worthMerging(run, (name) => sizes.get(name) ?? 0) ?? [])
+    const [work] = (await this.runs()).flatMap((run) => worthMerging(run, (name) => sizes.get(name) ?? 0) ?? [])
     if (!work) return false
-    const name = `${work.run.at(-1)!.replace(/\..*$/, '')}.m-${token(realRandom, 6)}.qcow2`
+    const name = `${ownerOf(work.run[0]!)}.m-${token(realRandom, 6)}.qcow2`
     const replacement = await layers.merge(name, { layers: work.run, on: work.on, sizeMiB: work.diskMiB }, this.ending.signal)
     faultPoint('agent.collapse.merged')
     return this.turns.run('layers', async () => {
-      const still = mergeableRuns(await this.uses(), layers.replacements).some(({ run }) => holds(run, work.run)) // a VM may have gone meanwhile
+      const still = (await this.runs()).some(({ run }) => holds(run, work.run)) // a VM may have gone meanwhile
       if (still) await layers.replace(replacement)
       else await layers.discard(replacement)
       faultPoint('agent.collapse.noted')
@@ -127,42 +127,25 @@ export class Collapse {
     return nextForVm(chain, this.at.layers.replacements)
   }
 
-  private async uses(): Promise<LayerUse[]> {
+  private async runs(): Promise<Run[]> {
     const { registry, restores, layers } = this.at
-    const snapshots = (await this.snapshotChains()).map(({ parts, diskMiB }) => ({
+    const needs = await this.snapshots.needs()
+    const snapshots = needs.chains.map(({ parts, diskMiB }): LayerUse => ({
       layers: layers.present(parts).map((p) => p.name), written: false, diskMiB,
     }))
-    const written = [...registry.disks(), ...restores.disks()].map((disk) => ({
+    const written = [...registry.disks(), ...restores.disks()].map((disk): LayerUse => ({
       layers: disk.layers.map((path) => basename(path)), written: true, diskMiB: disk.diskMiB,
     }))
-    return [...snapshots, ...written]
+    return mergeableRuns([...snapshots, ...written], layers.replacements).filter(({ run }) => this.isKnown(run[0]!, needs))
   }
 
-  /** What snapshots need. One whose inventory cannot be understood might need anything, so then nothing is merged or removed. */
-  private async snapshotChains(): Promise<Chain[]> {
-    const store = new ImageStore(this.at.store)
-    const known = new Map<string, { stamp: string; chains: Chain[] }>()
-    for (const slice of await store.slices()) {
-      for (const id of await store.ids(slice)) {
-        const path = join(store.folder(slice, id), 'inventory.json')
-        const found = await stat(path).catch(() => undefined)
-        if (!found) continue // without one a folder is no snapshot
-        const stamp = `${found.ino} ${found.mtimeMs}`
-        const before = this.known.get(path)
-        known.set(path, before?.stamp === stamp ? before : { stamp, chains: await readChains(path) })
-      }
-    }
-    this.known = known
-    return [...known.values()].flatMap(({ chains }) => chains)
+  /** Is this a layer of a slice all of whose snapshots are understood? */
+  private isKnown(layer: string, { chains, unknown }: SnapshotNeeds): boolean {
+    if (unknown.size === 0) return true
+    const owner = ownerOf(layer)
+    const slices = [...chains, ...this.at.registry.disks()].filter(({ vm }) => vm === owner).map(({ slice }) => slice)
+    return slices.length > 0 && !slices.some((slice) => unknown.has(slice))
   }
-}
-
-async function readChains(path: string): Promise<Chain[]> {
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  if (text === undefined) return [] // removed just now
-  const { format, hosts } = JSON.parse(text) as Inventory
-  if (format !== inventoryFormat) throw new Failure('damaged', `${path} has format ${String(format)}: no disk layer is merged or removed while it is there`)
-  return hosts.flatMap((share) => share.vms.map((vm) => ({ parts: vm.layers, diskMiB: vm.spec.diskMiB })))
 }
 
 const holds = (run: string[], part: string[]): boolean => {

@@ -2,7 +2,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { join } from 'node:path'
-import { explain } from '../base/errors.js'
 import { armFaults } from '../base/fault-points.js'
 import { goFirst } from '../base/priority.js'
 import { makeFolder } from '../base/durable.js'
@@ -89,7 +88,7 @@ await registry.reconnect()
 
 const collapse = new Collapse({ store: config.store, registry, participants, restores, layers, log })
 const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, marks }
-await collapse.collect().catch((error: unknown) => log.error({ why: explain(error) }, 'disk layers could not be collected: tried again later'))
+await collapse.collect()
 const server = await serveRpc(config.socket, agentHandlers(agent), log)
 served.by = server
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')

@@ -28,7 +28,9 @@ export interface Inventory {
   software: string
 }
 
-export const inventoryForm: Form<Inventory> = { format: 'violin-inventory-1' }
+export const inventoryForm: Form<Inventory> = {
+  format: 'violin-inventory-1', is: ({ hosts }) => hosts.every((share) => share.vms.every((vm) => Array.isArray(vm.layers))),
+}
 
 /** JSON with sorted keys and no blanks. */
 export function canonicalJson(value: unknown): string {

@@ -65,7 +65,7 @@ describe('a panic of a guest', () => {
       },
       run: 'r', monitor: 'm', nicSockets: [], console: 'c', config: 'f', kernel: 'k', initrd: 'i', append: '', layers: ['l'],
     }
-    const argv = qemuArgv(instance, { binary: 'q', accelerator: 'tcg', version: '' }, true)
+    const argv = qemuArgv(instance, { binary: 'q', accelerator: 'tcg', version: '', makeRoom: () => Promise.resolve() }, true)
     const devices = argv.filter((_, i) => argv[i - 1] === '-device').map((device) => device.split(',')[0])
     assert.deepEqual(devices, ['virtio-rng-pci', 'virtio-blk-pci', 'virtio-blk-pci', 'virtio-net-pci', 'pvpanic'])
     assert.equal(argv[argv.indexOf('-action') + 1], 'panic=shutdown')

@@ -83,7 +83,7 @@ describe('the VMs of a host', () => {
   })
 
   it('that live and do not answer are ended and dead; they keep no agent from coming up, and no other VM from it', async () => {
-    const host = await cameBack(['a', 'b'])
+    const host = await cameBack(folder(), ['a', 'b'])
     host.vm('b').running = true
     const process = spawn('sleep', ['600'])
     const [pid, ended] = [process.pid!, new Promise<NodeJS.Signals | null>((done) => process.once('exit', (_, signal) => done(signal)))]
@@ -101,7 +101,7 @@ describe('the VMs of a host', () => {
   })
 
   it('that stand and cannot be let run are dead, and cannot be calibrated without harm to others', async () => {
-    const host = await cameBack(['a', 'b'])
+    const host = await cameBack(folder(), ['a', 'b'])
     await host.registry.open()
     host.vm('a').letRun = () => Promise.reject(new Error('no answer'))
     await host.registry.reconnect()
@@ -113,7 +113,7 @@ describe('the VMs of a host', () => {
   })
 
   it('are watched where their specification asks for it, while they are ready', async () => {
-    const host = await cameBack(['a', 'b', 'c'])
+    const host = await cameBack(folder(), ['a', 'b', 'c'])
     for (const name of ['b', 'c']) {
       const record = host.onDisk(name)
       record.instance!.spec.watchdogMs = 5_000
