@@ -14,13 +14,15 @@ export class Ballast {
   private readonly path: string
   private readonly log: Log
   private readonly onFull: (why: string) => void
+  private readonly freeBytes: () => Promise<number>
   private held = false
 
-  /** `onFull`: called when it is given up; what else can be spared should go. */
-  constructor(path: string, log: Log, onFull: (why: string) => void) {
+  /** `onFull`: called when it is given up; what else can be spared should go. `freeBytes`: on the disk of `path`. */
+  constructor(path: string, log: Log, onFull: (why: string) => void, freeBytes = () => freeBytesAt(path)) {
     this.path = path
     this.log = log
     this.onFull = onFull
+    this.freeBytes = freeBytes
   }
 
   /** After: it is there, if there is plenty of room. */
@@ -31,8 +33,7 @@ export class Ballast {
 
   /** Call it now and then: gives it up when the disk is full, and takes it again when there is plenty of room. */
   async watch(): Promise<void> {
-    const { bavail, bsize } = await statfs(dirname(this.path))
-    const free = bavail * bsize
+    const free = await this.freeBytes()
     if (this.held && free < fullBytes) await this.release()
     else if (!this.held && free > limits.freeFloorBytes + limits.ballastBytes) await this.take()
   }
@@ -57,4 +58,9 @@ export class Ballast {
       await file.close()
     }
   }
+}
+
+async function freeBytesAt(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dirname(path))
+  return bavail * bsize
 }

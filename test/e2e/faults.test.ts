@@ -31,12 +31,21 @@ describe('kill -9 on real VMs under load', function () {
     it(`of ${victim}, ${point.text}`, async () => cell(await opened(), point, victim))
   }
 
+  it('of everything at once, as at a reboot, is mended by the policy without a call', async () => {
+    const at = await opened()
+    await at.snapshot()
+    await at.reboot()
+    await at.ready()
+    await at.assertMoving()
+    await at.assertClean()
+    await at.assertConserved()
+  })
+
   it('of everything at once is told in Status, and a rollback brings the slice back', async () => {
     const at = await opened()
     await at.slice.action('violin_set_policy', { violin_policy: '<rspec_checkpoint xmlns="urn:geni-violin:rspec:ext:checkpoint:1"/>' })
     const latest = await at.snapshot()
-    await at.killAll()
-    await at.startAgain()
+    await at.reboot()
     const status = await at.slice.status()
     assert.deepEqual(status.map((s) => s.operational), status.map(() => 'geni_failed'))
     assert.ok(status.every((s) => s.error.includes('violin_rollback')), JSON.stringify(status))

@@ -236,6 +236,13 @@ export class FaultRig {
     }
   }
 
+  /** As after a reboot of the machine: no process, and nothing where sockets are. */
+  async reboot(): Promise<void> {
+    await this.killAll()
+    rmSync(layoutOf(this.state).run, { recursive: true, force: true })
+    await this.startAgain()
+  }
+
   /** The bank finds nothing lost, doubled or early. */
   async assertConserved(): Promise<void> {
     assert.deepEqual(checkBank(await quiesce(this.banks, clock)).findings, [])

@@ -61,6 +61,15 @@ describe('the cuts of a host', () => {
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
+  it('give way for room: what is not sealed is void, the coordinator hears why, and the next cut is admitted', async () => {
+    const { vm, participants, header, prepare, asked } = await host()
+    await participants.ask(prepare(2))
+    participants.giveWay('the disk is full')
+    await assert.rejects(participants.ask({ ...header, ask: 'cut' }), /the disk is full/)
+    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') && asked.includes('forward') ? true : undefined)), 'what was prepared stays')
+    assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
+  })
+
   it('excuse their VMs from beginning to end, but not for ever where one cannot be let run; that one is ended, and with it the cut', async () => {
     const { vm, participants, header, prepare, ahead } = await host()
     const excused = () => [participants.excuses(slice), participants.excuses('another')]
