@@ -20,6 +20,9 @@ export function rfc3339(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
+/** The same with milliseconds: for what follows closely on one another. */
+export const rfc3339ms = (ms: number): string => new Date(ms).toISOString()
+
 /** Asks again every `everyMs` until `probe` gives something; undefined when `withinMs` has passed. */
 export async function until<T>(
   clock: Clock, withinMs: number, everyMs: number, probe: () => Promise<T | undefined> | T | undefined,

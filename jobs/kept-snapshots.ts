@@ -2,6 +2,7 @@
 // then they go. A user who deletes the last sliver has said that the work may go, and it does.
 import { readableOr } from '../base/records.js'
 import { rfc3339 } from '../base/time.js'
+import { noteEvent } from '../slices/event.js'
 import type { SliceRecord } from '../slices/slice.js'
 import type { JobParts } from './surroundings.js'
 
@@ -10,16 +11,20 @@ export const leaseWho = 'lease'
 
 export async function keepSnapshots(at: JobParts, slice: SliceRecord): Promise<void> {
   const entries = await at.snapshots.list(slice.uuid)
-  if (entries.length === 0) return removeSnapshots(at, slice.uuid)
+  if (entries.length === 0) return removeSnapshots(at, slice)
   const until = rfc3339(at.clock.now() + at.graceMs)
   await at.store.keep({ format: 1, uuid: slice.uuid, urn: slice.urn, owner: slice.creator, until })
   at.log.info({ slice: slice.urn, snapshots: entries.length, until }, 'the lease has ended: the snapshots wait for their owner')
+  const text = `the slice is gone with its lease: ${entries.length} snapshots wait for their owner until ${until}`
+  await noteEvent(at, slice, { kind: 'lease-ended', text, who: leaseWho })
 }
 
-export async function removeSnapshots(at: JobParts, sliceUuid: string): Promise<void> {
-  for (const entry of await at.snapshots.list(sliceUuid)) await at.snapshots.remove(sliceUuid, entry.id)
-  await at.store.saveSnapshots(sliceUuid, [])
-  await at.store.forgetKept(sliceUuid)
+export async function removeSnapshots(at: JobParts, slice: { uuid: string; urn: string }, who = leaseWho): Promise<void> {
+  const entries = await at.snapshots.list(slice.uuid)
+  for (const entry of entries) await at.snapshots.remove(slice.uuid, entry.id)
+  await at.store.saveSnapshots(slice.uuid, [])
+  await at.store.forgetKept(slice.uuid)
+  if (entries.length > 0) await noteEvent(at, slice, { kind: 'snapshot-removed', text: `all ${entries.length} snapshots of the slice are removed`, who })
 }
 
 /** Snapshots whose time is over go. A slice that lives again has its snapshots back, and they follow its own rules. */
@@ -30,7 +35,7 @@ export async function sweepKept(at: JobParts): Promise<void> {
   for (const kept of all) {
     if (alive.has(kept.uuid)) await at.store.forgetKept(kept.uuid)
     else if (Date.parse(kept.until) <= at.clock.now() && await isReadable(at, kept.urn)) {
-      await removeSnapshots(at, kept.uuid)
+      await removeSnapshots(at, kept)
       at.log.info({ slice: kept.urn, owner: kept.owner }, 'the snapshots of an ended lease are removed')
     }
   }

@@ -21,7 +21,7 @@ import { operationRunner } from './slice-jobs.js'
 import { noteCatalogue } from './snapshot-jobs.js'
 import { SnapshotRoom } from './snapshot-room.js'
 import { recoverSlices } from './recovery.js'
-import { noteHosts, noteReport, reconcile } from './vm-watch.js'
+import { noteHostChange, noteHosts, noteReport, reconcile } from './vm-watch.js'
 
 export interface WorkerConfig {
   redis: RedisAt
@@ -70,7 +70,11 @@ hosts.onVmChanged((report) => {
   const noted = noteReport(parts, report).then(() => (report.condition === 'dead' ? recoverSlices(parts) : undefined)) // at once: every second counts
   void noted.catch(complain('a report could not be noted'))
 })
-hosts.onHostBack(() => void reconcile(parts).catch(complain('the records could not be reconciled')))
+hosts.onHostLost((host) => void noteHostChange(parts, host, 'host-lost').catch(complain('the loss of a host could not be noted')))
+hosts.onHostBack((host) => {
+  void noteHostChange(parts, host, 'host-back').catch(complain('the return of a host could not be noted'))
+  void reconcile(parts).catch(complain('the records could not be reconciled'))
+})
 
 await snapshots.recover()
 await reconcile(parts)

@@ -3,6 +3,8 @@
 import { Refusal } from '../base/errors.js'
 import { token } from '../base/random.js'
 import { readableOr } from '../base/records.js'
+import { noteEvent } from '../slices/event.js'
+import { listed } from '../slices/operation-events.js'
 import type { OperationKind } from '../slices/operation.js'
 import { beginOperation } from '../slices/slice-lock.js'
 import type { OperationQueue } from '../slices/slice-store.js'
@@ -26,7 +28,10 @@ export async function snapshotTick(at: PeriodicParts, tick: Tick): Promise<void>
   const why = hindrance(slice) ?? await at.room.objection(at, slice)
   if (why !== undefined) {
     at.log.info({ slice: slice.urn, why }, 'periodic snapshot skipped')
-    await at.store.update(slice.urn, (record) => ({ ...record, lastSnapshot: `the last periodic snapshot was skipped: ${why}` }))
+    const text = `the last periodic snapshot was skipped: ${why}`
+    await at.store.update(slice.urn, (record) => ({ ...record, lastSnapshot: text }))
+    // once for each reason in a row: a slice that stays as it is must not fill its log with it
+    if (slice.lastSnapshot !== text) await noteEvent(at, slice, { kind: 'snapshot-skipped', text: `a periodic snapshot was skipped: ${why}`, who: 'policy' })
     return
   }
   try {
@@ -107,6 +112,7 @@ export async function mendLocks(at: PeriodicParts): Promise<void> {
         }
         return { ...record, operation: null }
       })
+      await noteEvent(at, slice, { kind: 'operation-failed', text: `the ${kind} that began at ${since} was lost: the slice is free again`, op: id })
     }
   }
 }
@@ -118,6 +124,7 @@ export async function expireSlivers(at: PeriodicParts): Promise<void> {
     if (slice.operation?.kind === 'delete') continue
     const over = slice.slivers.filter((s) => Date.parse(s.expires) <= now)
     if (over.length === 0 || !(await mayTryAgain(at, slice, 'delete'))) continue
+    await noteEvent(at, slice, { kind: 'lease-ended', text: `the lease of ${listed(over.map((s) => s.clientId))} has ended`, who: leaseWho })
     await beginDelete(at, slice, over.map((s) => s.id), leaseWho, 'the lease has ended')
   }
 }

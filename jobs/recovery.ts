@@ -5,6 +5,7 @@ import { explain, Refusal } from '../base/errors.js'
 import { rfc3339 } from '../base/time.js'
 import { maxRetries } from '../rspec/checkpoint.js'
 import type { CheckpointPolicy } from '../rspec/topology.js'
+import { noteEvent } from '../slices/event.js'
 import { beginOperation } from '../slices/slice-lock.js'
 import { provisioned, type Recovery, type SliceRecord } from '../slices/slice.js'
 import type { SnapshotEntry } from '../snapshots/needs.js'
@@ -72,13 +73,16 @@ async function recover(at: PeriodicParts, slice: SliceRecord, cause: string): Pr
 /** What the policy cannot mend is told on the slivers that failed, once. */
 async function giveUp(at: PeriodicParts, slice: SliceRecord, why: string): Promise<void> {
   at.log.error({ slice: slice.urn, why }, 'the slice cannot be recovered by its policy')
+  const given = { up: false }
   await at.store.update(slice.urn, (record) => {
-    if (record.operation !== null) return undefined
+    given.up = record.operation === null
+    if (!given.up) return undefined
     const now = rfc3339(at.clock.now())
     record.recovery = { attempts: 0, snapshot: '', story: [], ...record.recovery, last: now, notBefore: now, over: true }
     for (const sliver of provisioned(record).filter((s) => s.operational === 'geni_failed')) sliver.error = why
     return record
   })
+  if (given.up) await noteEvent(at, slice, { kind: 'recovery-given-up', text: why, who: recoveryWho })
 }
 
 /** Has it done well since? Then what comes now is a new failure and not the old one again. */

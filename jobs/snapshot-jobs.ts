@@ -2,6 +2,7 @@
 // resourceStatus what became of it.
 import { explain } from '../base/errors.js'
 import { token } from '../base/random.js'
+import { noteEvent } from '../slices/event.js'
 import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { OperationalState, Sliver } from '../slices/sliver.js'
@@ -32,6 +33,7 @@ export async function snapshotJob(
     ? await noted(await cutBefore(at, slice, operation))
     : await at.room.during(at, slice, room, async () => noted(await takeOne(at, slice, operation, how.giveWay)))
   const text = cut.committed ? committedText(cut.entry) : `snapshot ${operation.params.snapshot!} failed: ${cut.reason}`
+  await noteEvent(at, slice, { kind: cut.committed ? 'snapshot-committed' : 'snapshot-aborted', text, op: operation.id, who: operation.who })
   await endOperation(at, operation, cut.committed
     ? { state: 'done', result: { snapshot: cut.entry.id } }
     : { state: 'failed', error: cut.reason },
@@ -64,6 +66,7 @@ export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Op
       record.head = wanted
       for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_ready', error: '', resourceStatus: told })
     })
+    if (operation.who === recoveryWho) await noteEvent(at, slice, { kind: 'recovered', text: told, op: operation.id, who: recoveryWho })
   } catch (error) {
     await failRestore(at, slice, operation, explain(error))
   }
@@ -84,6 +87,7 @@ export async function deleteSnapshotJob(at: JobParts, slice: SliceRecord, operat
     if (operation.who === policyWho) return // nobody asked for it
     for (const sliver of provisioned(record)) sliver.resourceStatus = `snapshot ${operation.params.snapshot!} deleted`
   })
+  await noteEvent(at, slice, { kind: 'snapshot-removed', text: `snapshot ${operation.params.snapshot!} is removed`, op: operation.id, who: operation.who })
 }
 
 /** The catalogue in the store is a copy for those who have no access to the files. */

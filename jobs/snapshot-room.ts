@@ -5,6 +5,7 @@ import { explain, Failure } from '../base/errors.js'
 import { shownSize } from '../base/sizes.js'
 import { sameUrn } from '../base/urn.js'
 import { Turns } from '../base/turns.js'
+import { noteEvent } from '../slices/event.js'
 import type { Quotas } from '../slices/quota.js'
 import type { SliceRecord } from '../slices/slice.js'
 import type { CutResult, SnapshotEntry } from '../snapshots/needs.js'
@@ -93,6 +94,7 @@ export async function removeByRetention(at: JobParts, slice: SliceRecord, entry:
     throw new Failure('failed', `snapshot ${entry.id} could not be removed by retention`, { cause: error })
   }
   at.log.info({ slice: slice.urn, id: entry.id, bytes: entry.bytes, why }, 'a snapshot of the policy is removed')
+  await noteEvent(at, slice, { kind: 'snapshot-removed', text: `snapshot ${entry.id} of the policy is removed: ${why}`, who: 'policy' })
 }
 
 const sum = (promised: { bytes: number }[]): number => promised.reduce((total, p) => total + p.bytes, 0)

@@ -2,6 +2,7 @@
 // what is left to do.
 import { explain, Failure } from '../base/errors.js'
 import { nextRun } from '../overlay/run.js'
+import { noteEvent } from '../slices/event.js'
 import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
@@ -73,17 +74,18 @@ export async function stopJob(at: JobParts, slice: SliceRecord, operation: Opera
 /** The policy's `suspend` and `fail`: nothing of the slice runs on beside a VM that has died. Asleep, it can be resumed from its snapshot. */
 export async function haltJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
   const { snapshot } = operation.params
+  const text = snapshot === undefined ? `stopped by the policy: ${operation.why}` : `suspended by the policy at snapshot ${snapshot}: ${operation.why}`
   await stopEvery(at, slice)
   await endOperation(at, operation, { state: 'done', ...(snapshot !== undefined ? { result: { snapshot } } : {}) }, (record) => {
     if (snapshot !== undefined) record.head = snapshot
     else if (record.recovery) record.recovery.over = true
     for (const sliver of provisioned(record)) {
-      const text = snapshot === undefined ? `stopped by the policy: ${operation.why}` : `suspended by the policy at snapshot ${snapshot}: ${operation.why}`
       Object.assign(sliver, {
         operational: snapshot === undefined ? 'geni_failed' : 'violin_suspended', error: snapshot === undefined ? text : '', resourceStatus: text,
       })
     }
   })
+  await noteEvent(at, slice, { kind: 'recovered', text, op: operation.id, who: operation.who })
 }
 
 /** Every VM is tried: one host that is away must not let the others run on. */
@@ -113,7 +115,7 @@ export async function deleteJob(at: JobParts, slice: SliceRecord, operation: Ope
     return endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = without(record, gone) })
   }
   if (operation.who === leaseWho) await keepSnapshots(at, slice)
-  else await removeSnapshots(at, slice.uuid)
+  else await removeSnapshots(at, slice, operation.who)
   await forget(slice)
   await endOperation(at, operation, { state: 'done' }, (record) => { record.slivers = without(record, gone) })
   const now = await at.store.slice(slice.urn)

@@ -1,8 +1,9 @@
 // What hosts report of VMs, written into the slices: ready, dead. And once at the start, what is on record against what is.
 import { explain } from '../base/errors.js'
 import { rfc3339 } from '../base/time.js'
+import { noteEvent, type Happening } from '../slices/event.js'
 import type { VmReport } from '../slices/needs.js'
-import type { SliceRecord } from '../slices/slice.js'
+import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { Sliver } from '../slices/sliver.js'
 import type { JobParts } from './surroundings.js'
 
@@ -14,10 +15,44 @@ const advice = 'violin_rollback brings the slice back to its latest snapshot, ge
 export async function noteReport(at: JobParts, report: VmReport): Promise<void> {
   const slice = (await at.store.slices()).find((s) => s.uuid === report.slice && s.slivers.some((v) => v.id === report.vm))
   if (!slice) return
-  await at.store.update(slice.urn, (record) => {
+  const change = new Change()
+  await at.store.update(slice.urn, change.of((record) => {
     const sliver = record.slivers.find((s) => s.id === report.vm)
     return sliver && apply(record, sliver, report) ? record : undefined
-  })
+  }))
+  await change.tell(at, slice)
+}
+
+/** What a change of a record has made of its VMs, for the event log: the change may be tried several times, the last one counts. */
+class Change {
+  private happenings: Happening[] = []
+
+  of(change: (record: SliceRecord) => SliceRecord | undefined): (record: SliceRecord) => SliceRecord | undefined {
+    return (record) => {
+      const before = new Map(record.slivers.map((s) => [s.id, s.operational]))
+      const after = change(record)
+      this.happenings = (after?.slivers ?? []).filter((s) => before.get(s.id) !== s.operational).flatMap((s): Happening[] => {
+        if (s.operational === 'geni_ready') return [{ kind: 'vm-ready', text: `${s.clientId} is up: its login answers`, node: s.clientId }]
+        if (s.operational === 'geni_failed') return [{ kind: 'vm-died', text: `${s.clientId} has died: ${s.resourceStatus}`, node: s.clientId }]
+        return []
+      })
+      return after
+    }
+  }
+
+  async tell(at: JobParts, slice: SliceRecord): Promise<void> {
+    for (const happening of this.happenings) await noteEvent(at, slice, happening)
+  }
+}
+
+/** For the event logs of all slices that have VMs on this host. */
+export async function noteHostChange(at: JobParts, host: string, kind: 'host-lost' | 'host-back'): Promise<void> {
+  const text = kind === 'host-lost'
+    ? `the agent of host ${host} does not answer: VMs run on, and nothing can be changed there meanwhile`
+    : `the agent of host ${host} answers again`
+  for (const slice of await at.store.slices()) {
+    if (provisioned(slice).some((s) => s.host === host)) await noteEvent(at, slice, { kind, text })
+  }
 }
 
 /** True when the sliver has changed. */
@@ -60,14 +95,16 @@ async function compare(at: JobParts, slices: SliceRecord[]): Promise<void> {
   for (const slice of idle) {
     const now = await at.store.slice(slice.urn)
     if (!now) continue
-    await at.store.update(slice.urn, (record) => {
+    const change = new Change()
+    await at.store.update(slice.urn, change.of((record) => {
       if (record.operation !== null || record.token !== slice.token) return undefined
       const changed = record.slivers.map((sliver) => {
         const reports = answered.get(sliver.host)
         return reports !== undefined && judge(record, sliver, reports.get(sliver.id))
       })
       return changed.includes(true) ? record : undefined
-    })
+    }))
+    await change.tell(at, slice)
   }
 }
 

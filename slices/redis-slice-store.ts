@@ -3,6 +3,7 @@
 import type { Redis } from 'ioredis'
 import { Failure, Refusal } from '../base/errors.js'
 import { parseRecord, readableOr } from '../base/records.js'
+import type { FedEvent, SliceEvent } from './event.js'
 import type { Operation } from './operation.js'
 import type { HostRecord, KeptSnapshots, SliceStore } from './slice-store.js'
 import type { SliceRecord } from './slice.js'
@@ -10,6 +11,16 @@ import type { SliceRecord } from './slice.js'
 export interface RedisSliceStore extends SliceStore {
   /** Where coordinators keep their state before they act. */
   journal: { save(op: string, state: unknown): Promise<void>; remove(op: string): Promise<void> }
+  /** The events of all slices, the newest 1000, numbered: for a reader that must not miss any. */
+  feed: {
+    /** The number of the newest; 0 before the first. */
+    last(): Promise<number>
+    /** Those after `n`, oldest first, at most `count`. */
+    after(n: number, count: number): Promise<FedEvent[]>
+    /** How far a reader of this name has come; undefined when it has not begun. */
+    read(reader: string): Promise<number | undefined>
+    noteRead(reader: string, n: number): Promise<void>
+  }
 }
 
 const updateTries = 50
@@ -19,6 +30,8 @@ const operationSeconds = 30 * 24 * 3600
 /** The index from slivers to slices is written again with every change; of a sliver that is gone it ends by itself. */
 const sliverIndexSeconds = 400 * 24 * 3600
 const format = 1
+const keptEvents = 1000
+const eventSeconds = 30 * 24 * 3600
 
 // KEYS: operation, list of the slice's operations. ARGV: value, id, seconds to keep both.
 const putOperation = `
@@ -51,10 +64,22 @@ redis.call('DEL', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[2])
 return 1`
 
+// KEYS: the slice's list, number of the newest event, stream of all. ARGV: event, how many are kept, seconds, event for the stream.
+const addEvent = `
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+local n = redis.call('INCR', KEYS[2])
+redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[2], n .. '-0', 'event', ARGV[4])`
+
 const sliceKey = (urn: string): string => `slice:${urn.toLowerCase()}`
 const sliverKey = (urn: string): string => `sliver:${urn.toLowerCase()}`
 const operationKey = (id: string): string => `op:${id}`
 const listKey = (sliceUrn: string): string => `ops:${sliceUrn.toLowerCase()}`
+const eventsKey = (sliceUuid: string): string => `events:${sliceUuid.toLowerCase()}`
+const readKey = (reader: string): string => `events-read:${reader}`
+const newestEvent = 'event-number'
+const allEvents = 'event-feed'
 const allSlices = 'slices'
 const keptKey = 'kept-snapshots'
 
@@ -149,6 +174,13 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
       if (entries.length === 0) await redis.del(`snapshots:${sliceUuid}`)
       else await redis.set(`snapshots:${sliceUuid}`, JSON.stringify(entries))
     },
+    async addEvent(sliceUuid, event) {
+      const fed = JSON.stringify({ uuid: sliceUuid, event })
+      await redis.eval(addEvent, 3, eventsKey(sliceUuid), newestEvent, allEvents, JSON.stringify(event), keptEvents, eventSeconds, fed)
+    },
+    async events(sliceUuid, count) {
+      return (await redis.lrange(eventsKey(sliceUuid), -count, -1)).map((text) => JSON.parse(text) as SliceEvent)
+    },
     async kept() {
       const all = await redis.hgetall(keptKey)
       const found = await Promise.all(Object.keys(all).sort().map((uuid) => readable(uuid, async () => read<KeptSnapshots>(all[uuid]!, uuid))))
@@ -159,6 +191,18 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
     },
     async forgetKept(sliceUuid) {
       await redis.hdel(keptKey, sliceUuid)
+    },
+    feed: {
+      last: async () => Number(await redis.get(newestEvent) ?? 0),
+      async after(n, count) {
+        const entries = await redis.xrange(allEvents, `${n + 1}-0`, '+', 'COUNT', count)
+        return entries.map(([id, fields]) => ({ n: parseInt(id, 10), ...JSON.parse(fields[1]!) as Omit<FedEvent, 'n'> }))
+      },
+      async read(reader) {
+        const n = await redis.get(readKey(reader))
+        return n === null ? undefined : Number(n)
+      },
+      noteRead: async (reader, n) => { await redis.set(readKey(reader), n, 'EX', eventSeconds) },
     },
     journal: {
       save: async (op, state) => { await redis.set(`cut:${op}`, JSON.stringify(state)) },

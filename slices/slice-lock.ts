@@ -1,8 +1,11 @@
 // One operation at a time per slice: the lock is a field of the record, taken by compare-and-set, with a token that only
 // grows. A worker that was slow and comes back with an old token is refused everywhere.
 import { Refusal } from '../base/errors.js'
+import type { Log } from '../base/log.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { token as randomToken, type Random } from '../base/random.js'
+import { noteEvent, type EventParts } from './event.js'
+import { begunEvent, endedEvent } from './operation-events.js'
 import type { Operation, OperationKind } from './operation.js'
 import type { SliceRecord } from './slice.js'
 import type { SliceStore } from './slice-store.js'
@@ -22,7 +25,7 @@ export interface NewOperation {
  * holds it; a snapshot of the policy never stands in a user's way.
  */
 export async function beginOperation(
-  at: { store: SliceStore; clock: Clock; random: Random }, urn: string, wanted: NewOperation,
+  at: { store: SliceStore; clock: Clock; random: Random; log?: Log }, urn: string, wanted: NewOperation,
   change: (slice: SliceRecord, operation: Operation) => void,
 ): Promise<{ slice: SliceRecord; operation: Operation }> {
   const id = `${wanted.kind}-${randomToken(at.random, 6)}`
@@ -42,6 +45,9 @@ export async function beginOperation(
     change(record, operation)
     return record
   }, () => operation!)
+  at.log?.info({ call: wanted.callId, op: id, kind: wanted.kind, slice: slice.urn }, 'operation begun')
+  const begun = begunEvent(slice, operation!)
+  if (begun) await noteEvent(at, slice, begun)
   return { slice, operation: operation! }
 }
 
@@ -54,7 +60,7 @@ export const holds = (slice: SliceRecord | undefined, operation: { id: string; t
  * nor slivers that wait for nobody. When another has taken the slice meanwhile, only the record of the operation changes.
  */
 export async function endOperation(
-  at: { store: SliceStore; clock: Clock }, operation: Operation,
+  at: EventParts, operation: Operation,
   end: { state: 'done' | 'failed' | 'pre-empted'; error?: string; result?: Operation['result'] },
   change: (slice: SliceRecord) => void,
 ): Promise<void> {
@@ -62,7 +68,8 @@ export async function endOperation(
     ...operation, state: end.state, error: end.error ?? '', result: end.result ?? {}, ended: rfc3339(at.clock.now()),
   }
   let held = false
-  if (await at.store.slice(operation.slice)) {
+  const before = await at.store.slice(operation.slice)
+  if (before) {
     await at.store.update(operation.slice, (record) => {
       held = holds(record, operation)
       if (!held) return undefined
@@ -71,5 +78,10 @@ export async function endOperation(
       return record
     }, () => ended)
   }
-  if (!held) await at.store.saveOperation({ ...ended, state: end.state === 'failed' ? 'pre-empted' : end.state })
+  if (!held) {
+    ended.state = end.state === 'failed' ? 'pre-empted' : end.state
+    await at.store.saveOperation(ended)
+  }
+  const told = before && endedEvent(before, ended)
+  if (told) await noteEvent(at, before, told)
 }

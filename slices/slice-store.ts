@@ -1,4 +1,5 @@
 // What is asked of the store of record. In Redis (redis-slice-store.ts); tests have a small one of their own.
+import type { SliceEvent } from './event.js'
 import type { HostCapacity } from './needs.js'
 import type { Operation } from './operation.js'
 import type { SliceRecord } from './slice.js'
@@ -33,6 +34,10 @@ export interface SliceStore {
   /** What the catalogue knows of snapshots, for the AM, which has no access to the files. */
   snapshots(sliceUuid: string): Promise<unknown[]>
   saveSnapshots(sliceUuid: string, entries: unknown[]): Promise<void>
+  /** Appends to the story of a slice. The newest 1000 are kept, for 30 days after the last. */
+  addEvent(sliceUuid: string, event: SliceEvent): Promise<void>
+  /** At most `count` of the newest, the newest last. */
+  events(sliceUuid: string, count: number): Promise<SliceEvent[]>
   /** Slices whose lease has ended and whose snapshots still wait for their owner. One entry per UUID. */
   kept(): Promise<KeptSnapshots[]>
   keep(kept: KeptSnapshots): Promise<void>

@@ -5,8 +5,10 @@ import { rfc3339 } from '../../base/time.js'
 import { parseUrn } from '../../base/urn.js'
 import { parseRequest } from '../../rspec/request.js'
 import type { Topology } from '../../rspec/topology.js'
+import { noteEvent } from '../../slices/event.js'
 import { grantedExpiry } from '../../slices/lease.js'
 import { makeSlivers } from '../../slices/make-slivers.js'
+import { listed } from '../../slices/operation-events.js'
 import { placeVms } from '../../slices/placement.js'
 import { allocationObjection } from '../../slices/quota.js'
 import type { SliceRecord } from '../../slices/slice.js'
@@ -32,6 +34,8 @@ export async function allocate(at: AmParts, call: AmCall, params: Value[]): Prom
   if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
   await waitOut(at, sliceUrn, 'delete') // names and memory of what was deleted a moment ago are about to be free
   const { slice, made } = await oneByOne(at.store, () => allocateNow(at, { sliceUrn, granted, requestXml, now, expires }))
+  const text = `${listed(made.map((s) => s.clientId))} allocated until ${rfc3339(expires)}`
+  await noteEvent(at, slice, { kind: 'allocated', text, who: granted.owner })
   return { geni_rspec: await manifestOf(at, slice, made), geni_slivers: made.map((s) => sliverStruct(s)) }
 }
 

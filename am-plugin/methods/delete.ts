@@ -1,5 +1,7 @@
 // Delete(urns, credentials, options): slivers go, at once for clients and as soon as may be on the hosts. A cut that is
 // under way is voided for it.
+import { noteEvent } from '../../slices/event.js'
+import { listed } from '../../slices/operation-events.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import type { SliceRecord } from '../../slices/slice.js'
 import {
@@ -16,7 +18,10 @@ export async function deleteSlivers(at: AmParts, call: AmCall, params: Value[]):
   refuseOtherSlice(slice, granted)
   refuseShutDown(slice)
   const ids = new Set(target.slivers.map((s) => s.id))
-  if (!(await dropAtOnce(at, slice, ids))) {
+  if (await dropAtOnce(at, slice, ids)) {
+    const text = `${listed(target.slivers.map((s) => s.clientId))} deleted before Provision`
+    await noteEvent(at, slice, { kind: 'allocation-dropped', text, who: granted.owner })
+  } else {
     // slivers that an earlier Delete took away and whose job this one pre-empts go with it
     const leaving = slice.slivers.filter((s) => s.allocation === 'geni_unallocated').map((s) => s.id)
     const { operation } = await beginOperation(at, slice.urn, {

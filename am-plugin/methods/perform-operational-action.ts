@@ -4,6 +4,7 @@ import { Refusal } from '../../base/errors.js'
 import { token } from '../../base/random.js'
 import type { Operation, OperationKind } from '../../slices/operation.js'
 import { parsePolicy, policyXml } from '../../rspec/checkpoint.js'
+import { noteEvent } from '../../slices/event.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import { provisioned, type SliceRecord } from '../../slices/slice.js'
 import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../slices/sliver.js'
@@ -53,7 +54,7 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   refuseState(action, states, slice, target.slivers)
   const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
   if (action === 'violin_list') return list(target, catalogue)
-  if (action === 'violin_set_policy') return setPolicy(at, slice, target, textOption(options, 'violin_policy'))
+  if (action === 'violin_set_policy') return setPolicy(at, granted.owner, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
   if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
   if (action === 'violin_snapshot' || action === 'violin_suspend') await refuseOverQuota(at, slice, catalogue)
@@ -135,10 +136,11 @@ function refuseState(action: string, states: OperationalState[], slice: SliceRec
 }
 
 /** Needs no job: the next tick of the clock goes by it. Without the option it only tells the policy that holds. */
-async function setPolicy(at: AmParts, slice: SliceRecord, target: Target, xml: string | undefined): Promise<Value> {
+async function setPolicy(at: AmParts, who: string, slice: SliceRecord, target: Target, xml: string | undefined): Promise<Value> {
   const policy = xml === undefined ? slice.policy : parsePolicy(xml)
   const after = xml === undefined ? slice : await at.store.update(slice.urn, (record) => ({ ...record, policy }))
   const text = policy ? policyXml(policy) : ''
+  if (xml !== undefined) await noteEvent(at, slice, { kind: 'policy-set', text: `the checkpoint policy is now ${text}`, who })
   return after.slivers.filter((s) => target.slivers.some((t) => t.id === s.id)).map((s, i) => sliverStruct(s, i === 0 ? { violin_policy: text } : {}))
 }
 

@@ -1,7 +1,10 @@
 // Renew(urns, credentials, expiration_time, options): moves the end of leases, never past the credential.
 import { Refusal } from '../../base/errors.js'
 import { rfc3339 } from '../../base/time.js'
+import { noteEvent } from '../../slices/event.js'
 import { latestExpiry } from '../../slices/lease.js'
+import { listed } from '../../slices/operation-events.js'
+import type { Sliver } from '../../slices/sliver.js'
 import { findTarget, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
 import { credentialsArgument, flag, optionsArgument, textArgument, timeArgument, urnsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
@@ -35,5 +38,12 @@ export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise
     for (const sliver of record.slivers) sliver.expires = granting.get(sliver.id) ?? sliver.expires
     return record
   })
+  await noteEvent(at, slice, { kind: 'lease-renewed', text: renewedText(target.slivers, granting), who: granted.owner })
   return after.slivers.filter((s) => target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, { geni_error: errors.get(s.id) ?? s.error }))
+}
+
+function renewedText(slivers: Sliver[], granted: Map<string, string>): string {
+  const moved = slivers.filter((s) => granted.has(s.id))
+  const ends = [...new Set(granted.values())].sort()
+  return moved.length === 0 ? 'no lease could be renewed' : `the lease of ${listed(moved.map((s) => s.clientId))} now ends at ${ends.join(', ')}`
 }

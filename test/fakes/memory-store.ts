@@ -1,6 +1,7 @@
 // A store of record and a queue in memory, with the promises of the real ones: what goes in and out is a copy, and an
 // update sees what was stored last.
 import { Refusal } from '../../base/errors.js'
+import type { SliceEvent } from '../../slices/event.js'
 import type { Operation } from '../../slices/operation.js'
 import type { HostRecord, KeptSnapshots, OperationQueue, SliceStore } from '../../slices/slice-store.js'
 import type { SliceRecord } from '../../slices/slice.js'
@@ -10,6 +11,7 @@ export function openMemoryStore(): SliceStore {
   const operations = new Map<string, Operation>()
   const hosts = new Map<string, HostRecord>()
   const snapshots = new Map<string, unknown[]>()
+  const events = new Map<string, SliceEvent[]>()
   const kept = new Map<string, KeptSnapshots>()
   const copy = <T>(value: T): T => structuredClone(value)
   const get = (urn: string) => copy(slices.get(urn.toLowerCase()))
@@ -44,6 +46,8 @@ export function openMemoryStore(): SliceStore {
     saveHost: async (host) => { hosts.set(host.host, copy(host)) },
     snapshots: async (uuid) => copy(snapshots.get(uuid) ?? []),
     saveSnapshots: async (uuid, entries) => { snapshots.set(uuid, copy(entries)) },
+    addEvent: async (uuid, event) => { events.set(uuid, [...(events.get(uuid) ?? []), copy(event)].slice(-1000)) },
+    events: async (uuid, count) => copy((events.get(uuid) ?? []).slice(-count)),
     kept: async () => [...kept.values()].map(copy),
     keep: async (entry) => { kept.set(entry.uuid, copy(entry)) },
     forgetKept: async (uuid) => { kept.delete(uuid) },

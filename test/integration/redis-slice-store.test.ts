@@ -5,6 +5,7 @@ import { Refusal } from '../../base/errors.js'
 import { realRandom as random } from '../../base/random.js'
 import { realClock as clock } from '../../base/time.js'
 import { openRedis } from '../../jobs/queues.js'
+import type { SliceEvent } from '../../slices/event.js'
 import type { Operation } from '../../slices/operation.js'
 import { openSliceStore } from '../../slices/redis-slice-store.js'
 import { beginOperation, endOperation } from '../../slices/slice-lock.js'
@@ -14,6 +15,10 @@ import { startRedis, type PrivateRedis } from './redis.js'
 const operation = (id: string, slice: string): Operation => ({
   format: 1, rev: 1, id, kind: 'start', slice, who: 'alice', why: 'geni_start', callId: 'c', token: 1, state: 'queued', params: {}, result: {},
   error: '', created: '2026-03-01T12:00:00Z', ended: '',
+})
+
+const event = (n: number, slice: string): SliceEvent => ({
+  at: '2026-03-01T12:00:00.000Z', slice, kind: 'vm-ready', text: `event ${n}`, op: '', who: '', node: 'a',
 })
 
 describe('the store of record in Redis', function () {
@@ -98,6 +103,37 @@ describe('the store of record in Redis', function () {
     const { operation: second } = await want()
     assert.deepEqual([first.token, second.token], [1, 2])
     assert.deepEqual((await store.operations(urn, 9)).map((o) => [o.id, o.state]), [[second.id, 'queued'], [first.id, 'done']])
+  })
+
+  it('keeps the newest 1000 events of a slice in the order in which they came, each slice its own, for a bounded time', async () => {
+    const store = openSliceStore(redis)
+    const { urn } = aSlice('told')
+    assert.deepEqual(await store.events('u-told', 10), [])
+    for (let i = 0; i < 1005; i++) await store.addEvent(i % 2 ? 'u-told' : 'U-TOLD', event(i, urn))
+    await store.addEvent('u-other', event(1, urn))
+    assert.deepEqual((await store.events('u-told', 2)).map((e) => e.text), ['event 1003', 'event 1004'])
+    const all = await store.events('u-told', 5000)
+    assert.deepEqual([all.length, all[0]], [1000, event(5, urn)])
+    const ttl = await redis.ttl('events:u-told')
+    assert.ok(ttl > 29 * 24 * 3600 && ttl <= 30 * 24 * 3600, String(ttl))
+  })
+
+  it('feeds the events of all slices with numbers that have no hole, so that a reader sees what it has missed', async () => {
+    const store = openSliceStore(redis)
+    const { feed } = store
+    const before = await feed.last()
+    const { urn } = aSlice('fed')
+    await Promise.all(Array.from({ length: 20 }, (_, i) => store.addEvent(`u-fed-${i % 2}`, event(i, urn))))
+    const fed = await feed.after(before, 100)
+    assert.deepEqual(fed.map((f) => f.n), Array.from({ length: 20 }, (_, i) => before + 1 + i))
+    assert.deepEqual(fed.map((f) => f.event.text).sort(), Array.from({ length: 20 }, (_, i) => `event ${i}`).sort())
+    assert.deepEqual((await feed.after(before + 5, 3)).map((f) => f.n), [before + 6, before + 7, before + 8])
+    assert.deepEqual([await feed.after(before + 20, 9), await feed.last()], [[], before + 20])
+    for (let i = 0; i < 990; i++) await store.addEvent('u-fed-0', event(i, urn))
+    assert.equal((await feed.after(before, 1))[0]!.n, before + 11) // the oldest 10 are gone
+    assert.equal(await feed.read('hook'), undefined)
+    await feed.noteRead('hook', 7)
+    assert.deepEqual([await feed.read('hook'), await feed.read('other')], [7, undefined])
   })
 
   it('remembers snapshots whose slice is gone until they are forgotten', async () => {
