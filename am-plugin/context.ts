@@ -6,6 +6,7 @@ import { rfc3339, until, type Clock } from '../base/time.js'
 import { makeUrn, parseUrn, sameUrn } from '../base/urn.js'
 import type { WireCredential } from '../certs/authorize.js'
 import { writeManifest } from '../rspec/manifest.js'
+import type { Questions } from '../jobs/questions.js'
 import type { OperationKind } from '../slices/operation.js'
 import type { Quotas } from '../slices/quota.js'
 import type { OperationQueue, SliceStore } from '../slices/slice-store.js'
@@ -17,6 +18,7 @@ import type { Struct } from './xmlrpc/value.js'
 export interface AmParts {
   store: SliceStore
   queue: OperationQueue
+  questions: Questions
   authority: string
   /** URN of this aggregate. */
   urn: string

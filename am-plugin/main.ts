@@ -8,6 +8,7 @@ import { makeUrn } from '../base/urn.js'
 import { loadTrust } from '../certs/trust.js'
 import { openOperationQueue, openRedis, type RedisAt } from '../jobs/queues.js'
 import { standardQuotas, type Quotas } from '../slices/quota.js'
+import { openQuestions } from '../jobs/questions.js'
 import { openSliceStore } from '../slices/redis-slice-store.js'
 import { answer } from './call.js'
 import type { AmParts } from './context.js'
@@ -30,9 +31,10 @@ const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AmConfig
 const log = makeLog('am', config.logLevel)
 const redis = openRedis(config.redis)
 const queue = openOperationQueue(redis)
+const questions = openQuestions(redis, { clock, random })
 const parts: AmParts = {
   store: openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone')),
-  queue, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
+  queue, questions, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
   quotas: config.quotas ?? standardQuotas, clock, random, log,
 }
@@ -47,7 +49,7 @@ process.send?.({ ready: true, url: server.url })
 process.on('SIGTERM', () => {
   void (async () => {
     await server.close()
-    await queue.close()
+    await Promise.all([queue.close(), questions.close()])
     redis.disconnect()
     process.disconnect?.()
   })()

@@ -50,6 +50,15 @@ export function flag(options: Struct, name: string): boolean {
   throw new Refusal('bad-arguments', `option ${name} must be a boolean`)
 }
 
+/** A whole number, or a string of digits: not every client has integers. */
+export function countOption(options: Struct, name: string, bounds: { least: number; most: number; standard: number }): number {
+  const value = options[name]
+  if (value === undefined || value === '') return bounds.standard
+  const n = typeof value === 'number' || (typeof value === 'string' && /^\d{1,9}$/.test(value)) ? Number(value) : NaN
+  if (Number.isInteger(n) && n >= bounds.least && n <= bounds.most) return n
+  throw new Refusal('bad-arguments', `option ${name} must be a whole number from ${bounds.least} to ${bounds.most}`)
+}
+
 export function textOption(options: Struct, name: string): string | undefined {
   const value = options[name]
   if (value === undefined || value === '') return undefined

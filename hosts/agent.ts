@@ -60,6 +60,7 @@ export function agentHandlers(at: AgentParts) {
       await at.registry.destroy(vm)
       await at.collapse.collect()
     },
+    console: async ({ vm, bytes }: { vm: string; bytes: number }) => ({ text: await at.registry.console(vm, bytes) }),
     reports: (): VmReport[] => at.registry.reports(),
     killAll: () => at.registry.killAll(),
   }

@@ -122,6 +122,13 @@ const watchdog = new Watchdog({
 })
 const lookMs = 500
 const looking = setInterval(() => watchdog.turn(), lookMs)
+const consolesMs = 5_000
+let bounding = false
+const consoles = setInterval(() => {
+  if (bounding) return
+  bounding = true
+  void registry.boundConsoles().finally(() => { bounding = false })
+}, consolesMs)
 
 process.on('SIGTERM', () => {
   void (async () => {
@@ -131,6 +138,7 @@ process.on('SIGTERM', () => {
     await collapse.stop()
     clearInterval(looking)
     watchdog.close()
+    clearInterval(consoles)
     await server.close()
     registry.releaseAll()
     switchLink.close()

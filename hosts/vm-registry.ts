@@ -14,6 +14,7 @@ import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import { calibrate } from './calibrate.js'
+import { boundConsole, readConsole, removeConsole } from './console.js'
 import { guestFiles, tar } from './guest-config.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { GuestImage } from './guest-image.js'
@@ -189,8 +190,8 @@ export class VmRegistry {
     this.records.delete(name)
     await this.turns.run(name, () => removeDurably(this.path(name)))
     await rm(this.configPath(name), { force: true })
-    await rm(this.consolePath(name), { force: true })
-    await rm(`${this.consolePath(name)}.qemu`, { force: true })
+    await removeConsole(this.consolePath(name))
+    await removeConsole(this.hypervisorLogPath(name))
     if (![...this.records.values()].some((r) => r.spec.slice === record.spec.slice)) await this.closeRunOf(record.spec.slice)
   }
 
@@ -290,6 +291,20 @@ export class VmRegistry {
     return [...this.records.values()].reduce((sum, r) => sum + r.spec.memoryMiB + overheadMiB, 0)
   }
 
+  /** The end of its console; '' for a VM that this host does not know yet. */
+  async console(name: string, bytes: number): Promise<string> {
+    return this.records.has(name) ? readConsole(this.consolePath(name), bytes) : ''
+  }
+
+  /** Call it now and then: consoles are written by VMs, which know no bound. */
+  async boundConsoles(): Promise<void> {
+    for (const name of this.records.keys()) {
+      for (const path of [this.consolePath(name), this.hypervisorLogPath(name)]) {
+        await boundConsole(path).catch((error: unknown) => this.at.log.warn({ vm: name, why: explain(error) }, 'its console could not be bounded'))
+      }
+    }
+  }
+
   releaseAll(): void {
     for (const vm of this.live.values()) vm.release()
   }
@@ -379,4 +394,6 @@ export class VmRegistry {
   private path(name: string): string { return join(this.at.folder, `${name}.json`) }
   private configPath(name: string): string { return join(this.at.folder, `${name}.config`) }
   private consolePath(name: string): string { return join(this.at.folder, `${name}.console`) }
+  /** What QEMU itself says: see hypervisor/qemu/qemu.ts. */
+  private hypervisorLogPath(name: string): string { return `${this.consolePath(name)}.qemu` }
 }

@@ -21,6 +21,8 @@ export interface HostLinks extends VmHosts, CutHosts {
 const firstConnectMs = 30_000
 const reconnectMs = 100
 const askMs = 15_000
+/** Less than the AM waits: then it hears which host was silent. */
+const consoleMs = 8_000
 const awayMs = 8_000
 
 /** Connects to all hosts. Fails when one does not answer within half a minute. */
@@ -82,6 +84,7 @@ export async function connectHosts(at: { hosts: { name: string; socket: string }
     startVm: (host, vm, run) => ask(host, 'startVm', { vm, ...run }, limits.restoreMs),
     stopVm: (host, vm) => ask(host, 'stopVm', { vm }, askMs),
     destroyVm: (host, vm) => ask(host, 'destroyVm', { vm }, askMs),
+    console: async (host, vm, bytes) => (await ask<{ text: string }>(host, 'console', { vm, bytes }, consoleMs)).text,
     reports: (host) => ask<VmReport[]>(host, 'reports', {}, askMs),
     ask: <K extends keyof AgentAsks>(host: string, method: K, detail: AgentAsks[K][0], timeoutMs: number) =>
       ask<AgentAsks[K][1]>(host, method, detail, timeoutMs),

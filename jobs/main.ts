@@ -17,6 +17,7 @@ import { connectHosts } from './host-links.js'
 import { sweepKept } from './kept-snapshots.js'
 import { expireSlivers, finishEndings, keepSchedules, mendLocks, retireOld, snapshotTick, type PeriodicParts } from './periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
+import { questionAnswerer, questionsQueue, type Question } from './questions.js'
 import { operationRunner } from './slice-jobs.js'
 import { noteCatalogue } from './snapshot-jobs.js'
 import { SnapshotRoom } from './snapshot-room.js'
@@ -90,6 +91,7 @@ for (const slice of await store.slices()) {
 const run = operationRunner(parts)
 const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => run(job.data.operation), complain('an operation failed'))
 const ticks = runWorker<Tick>(redis, clockQueue, (job) => snapshotTick(parts, job.data), complain('a periodic snapshot failed'))
+const questions = runWorker<Question>(redis, questionsQueue, questionAnswerer(redis, parts), complain('a question could not be answered'))
 let busy = false
 const watching = setInterval(() => {
   if (busy) return
@@ -119,7 +121,7 @@ process.on('SIGTERM', () => {
     clearInterval(watching)
     clearInterval(counting)
     hosts.close()
-    await Promise.all([operations.close(true), ticks.close(true)])
+    await Promise.all([operations.close(true), ticks.close(true), questions.close(true)])
     await Promise.all([queue.close(), schedulers.close()])
     redis.disconnect()
     process.disconnect?.()

@@ -32,28 +32,27 @@ export interface AdvertisementOptions {
 type Attributes = Record<string, string | number | boolean>
 interface State { name: string; actions?: [string, string][]; waits?: [success: string, failure: string] }
 
-const list: [string, string] = ['violin_list', '']
+const always: [string, string][] = [['violin_list', ''], ['violin_events', ''], ['violin_console', ''], ['violin_set_policy', '']]
 const remove: [string, string] = ['violin_delete', '']
-const policy: [string, string] = ['violin_set_policy', '']
 /** An empty `next` is the state itself. */
 const states: State[] = [
-  { name: 'geni_notready', actions: [['geni_start', 'geni_configuring'], ['violin_rollback', 'violin_rolling_back'], list, remove, policy] },
+  { name: 'geni_notready', actions: [['geni_start', 'geni_configuring'], ['violin_rollback', 'violin_rolling_back'], remove, ...always] },
   { name: 'geni_configuring', actions: [['geni_start', '']], waits: ['geni_ready', 'geni_failed'] },
   {
     name: 'geni_ready',
     actions: [
       ['geni_start', ''], ['geni_restart', 'geni_configuring'], ['geni_stop', 'geni_stopping'],
       ['violin_snapshot', 'violin_snapshotting'], ['violin_suspend', 'violin_suspending'], ['violin_rollback', 'violin_rolling_back'],
-      list, remove, policy,
+      remove, ...always,
     ],
   },
   { name: 'geni_stopping', waits: ['geni_notready', 'geni_failed'] },
   { name: 'violin_snapshotting', waits: ['geni_ready', 'geni_ready'] },
   { name: 'violin_suspending', waits: ['violin_suspended', 'geni_ready'] },
-  { name: 'violin_suspended', actions: [['violin_resume', 'violin_resuming'], ['violin_rollback', 'violin_rolling_back'], list, remove, policy] },
+  { name: 'violin_suspended', actions: [['violin_resume', 'violin_resuming'], ['violin_rollback', 'violin_rolling_back'], remove, ...always] },
   { name: 'violin_resuming', waits: ['geni_ready', 'violin_suspended'] },
   { name: 'violin_rolling_back', waits: ['geni_ready', 'geni_failed'] },
-  { name: 'geni_failed', actions: [['geni_restart', 'geni_configuring'], ['violin_rollback', 'violin_rolling_back'], list, remove, policy] },
+  { name: 'geni_failed', actions: [['geni_restart', 'geni_configuring'], ['violin_rollback', 'violin_rolling_back'], remove, ...always] },
 ]
 
 /** The advertisement as ASCII text. */

@@ -14,4 +14,5 @@ export const defaultSliverType = 'default-vm'
 
 export const actions = [
   'violin_snapshot', 'violin_suspend', 'violin_resume', 'violin_rollback', 'violin_list', 'violin_delete', 'violin_set_policy',
+  'violin_events', 'violin_console',
 ] as const

@@ -27,6 +27,8 @@ export interface VmHosts {
   stopVm(host: string, vm: string): Promise<void>
   /** After: nothing of the VM is left but layers that snapshots need. */
   destroyVm(host: string, vm: string): Promise<void>
+  /** The end of what the VM has written on its console, at most so many bytes; '' where it has none yet. */
+  console(host: string, vm: string, bytes: number): Promise<string>
   /** Every VM the host knows, of all slices. */
   reports(host: string): Promise<VmReport[]>
 }

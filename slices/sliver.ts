@@ -37,6 +37,11 @@ export interface Sliver {
   logins: Login[]
 }
 
+const provisionedStates: OperationalState[] = [
+  'geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended', 'violin_snapshotting', 'violin_suspending',
+  'violin_resuming', 'violin_rolling_back',
+]
+
 /** Actions on a VM or a slice, and the states in which each may begin. AM API v3: a wrong state is 13 UNSUPPORTED. */
 export const mayBegin: Record<string, OperationalState[]> = {
   geni_start: ['geni_notready', 'geni_configuring', 'geni_ready'],
@@ -46,11 +51,11 @@ export const mayBegin: Record<string, OperationalState[]> = {
   violin_suspend: ['geni_ready'],
   violin_resume: ['violin_suspended'],
   violin_rollback: ['geni_ready', 'geni_failed', 'geni_notready', 'violin_suspended'],
-  violin_list: ['geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended',
-    'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'],
+  violin_list: provisionedStates,
+  violin_events: provisionedStates,
+  violin_console: provisionedStates,
   violin_delete: ['geni_ready', 'geni_failed', 'geni_notready', 'violin_suspended'],
-  violin_set_policy: ['geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended',
-    'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'],
+  violin_set_policy: provisionedStates,
 }
 
 /** States that end by themselves: an operation is at work. */

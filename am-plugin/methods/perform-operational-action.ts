@@ -17,6 +17,7 @@ import {
 import { credentialsArgument, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
 import { chooseSnapshot, idForm, snapshotStruct, snapshotUrnOf } from '../snapshot-names.js'
 import type { Struct, Value } from '../xmlrpc/value.js'
+import { showConsoles, tellEvents, withProvisioned } from './reading-actions.js'
 
 interface Action { kind: OperationKind; state?: OperationalState; text: string }
 
@@ -30,13 +31,15 @@ const actions: Record<string, Action> = {
   violin_rollback: { kind: 'rollback', state: 'violin_rolling_back', text: 'being rolled back' },
   violin_delete: { kind: 'delete-snapshot', text: 'a snapshot is being deleted' },
 }
+/** For these the right to read is enough. */
+const reading = new Set(['violin_list', 'violin_events', 'violin_console'])
 const nameForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 export async function performOperationalAction(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
   const urns = urnsArgument(params[0])
   let target = await findTarget(at, urns)
   const action = textArgument(params[2], 'action')
-  const granted = call.authorize(credentialsArgument(params[1]), action === 'violin_list' ? 'read' : 'change', target.sliceUrn)
+  const granted = call.authorize(credentialsArgument(params[1]), reading.has(action) ? 'read' : 'change', target.sliceUrn)
   const options = optionsArgument(params[3])
   if (action === 'geni_start' && target.slice?.operation?.kind === 'provision') {
     await waitOut(at, target.sliceUrn, 'provision') // clients start at once what they have provisioned, and that must succeed
@@ -47,13 +50,19 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   refuseShutDown(slice)
   const states = Object.hasOwn(mayBegin, action) ? mayBegin[action]! : undefined
   if (!states) throw new Refusal('unsupported', `there is no action "${action.slice(0, 60)}" here: there are ${Object.keys(mayBegin).join(', ')}`)
+  if (action === 'violin_console') {
+    target = withProvisioned(slice, target)
+    refuseState(action, states, slice, target.slivers)
+    return showConsoles(at, target, options)
+  }
   if (action.startsWith('violin_') && !isWholeSlice(target)) {
     throw new Refusal('unsupported', `${action} works on whole slices: give the slice URN, or all ${provisioned(slice).length} of its slivers`)
   }
-  if (action.startsWith('violin_') && target.bySlice && provisioned(slice).length > 0) target = { ...target, slivers: provisioned(slice) }
+  if (action.startsWith('violin_')) target = withProvisioned(slice, target)
   refuseState(action, states, slice, target.slivers)
   const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
   if (action === 'violin_list') return list(target, catalogue)
+  if (action === 'violin_events') return tellEvents(at, slice, target, options)
   if (action === 'violin_set_policy') return setPolicy(at, granted.owner, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
   if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))

@@ -37,8 +37,14 @@ export function escapeText(text: string, where: string): string {
   return text.replace(/[&<>"\r\x7f-\u{10ffff}]/gu, (c) => named[c] ?? `&#x${c.codePointAt(0)!.toString(16).toUpperCase()};`)
 }
 
+/** `text` with what XML 1.0 cannot carry turned into U+FFFD: for what others wrote, as a guest on its console. */
+export function xmlSafe(text: string): string {
+  return forbidden.test(text) ? text.replace(allForbidden, '\ufffd') : text
+}
+
 const plain = /^[\t\n\x20-\x25\x27-\x3b\x3d\x3f-\x7e]*$/
 const forbidden = /[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Cs}/u // eslint-disable-line no-control-regex
+const allForbidden = new RegExp(forbidden, 'gu')
 const named: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\r': '&#13;' }
 
 function encodeValue(value: Value, where: string, depth = 0): string {

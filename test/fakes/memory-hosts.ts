@@ -68,6 +68,10 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
       await asked(host, 'destroyVm', vm)
       reports.delete(vm)
     },
+    async console(host, vm, bytes) {
+      await asked(host, 'console', vm)
+      return reports.has(vm) ? `${vm} says hello`.slice(-bytes) : ''
+    },
     async reports(host) {
       await asked(host, 'reports')
       return [...reports.values()].filter((r) => r.host === host).map(({ host: _, ...report }) => report)

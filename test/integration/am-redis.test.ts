@@ -11,6 +11,7 @@ import { realClock as clock, until } from '../../base/time.js'
 import { splitPem } from '../../certs/certificate.js'
 import { expireSlivers, keepSchedules, mendLocks, snapshotTick, type PeriodicParts } from '../../jobs/periodic.js'
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type Tick } from '../../jobs/queues.js'
+import { openQuestions, questionAnswerer, questionsQueue, type Question } from '../../jobs/questions.js'
 import { operationRunner } from '../../jobs/slice-jobs.js'
 import { SnapshotRoom } from '../../jobs/snapshot-room.js'
 import { noteHosts, noteReport } from '../../jobs/vm-watch.js'
@@ -43,9 +44,10 @@ async function startWorker(path: string, closing: Closing, given: Pick<PeriodicP
     return at
   }, () => undefined)
   const ticks = runWorker<Tick>(redis, clockQueue, (job) => snapshotTick(parts, job.data), () => undefined)
+  const questions = runWorker<Question>(redis, questionsQueue, questionAnswerer(redis, parts), () => undefined)
   await noteHosts(parts)
   let killed: Promise<unknown> | undefined
-  const kill = () => (killed ??= Promise.all([operations.close(true), ticks.close(true)]))
+  const kill = () => (killed ??= Promise.all([operations.close(true), ticks.close(true), questions.close(true)]))
   const idle = () => Promise.allSettled(runs)
   closing.push(async () => {
     await kill()
@@ -61,13 +63,14 @@ async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing, q
   const { alice, slice, trust, credential } = await field()
   const store = openSliceStore(redis)
   const queue = openOperationQueue(redis)
-  closing.push(() => queue.close())
+  const questions = openQuestions(redis, { clock, random, waitMs: 1_500 })
+  closing.push(() => Promise.all([queue.close(), questions.close()]))
   const hosts = openMemoryHosts()
   const snapshots = openMemorySnapshots({ hosts, clock })
   const worker = await startWorker(server.path, closing, { hosts, snapshots }, quotas)
   hosts.onVmChanged((report) => void noteReport(worker.parts, report))
   const am: AmParts = {
-    store, queue, authority: 'lab.example', urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
+    store, queue, questions, authority: 'lab.example', urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
     software: '0.1.0', quotas, clock, random, log: silentLog,
   }
   const peer = splitPem(read(alice.certificate))
@@ -88,6 +91,9 @@ async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing, q
     })
     assert.ok(there, `not ${state}: ${JSON.stringify((await record())?.slivers.map((s) => [s.operational, s.resourceStatus]))}`)
   }
+  async function reachOne(state: string): Promise<void> {
+    assert.ok(await until(clock, 15_000, 20, async () => ((await record())?.slivers.some((s) => s.operational === state) ? true : undefined)), `none is ${state}`)
+  }
   async function ready(names = ['a', 'b'], extra = ''): Promise<void> {
     ok(await allocate(names, extra))
     ok(await on('Provision', {}))
@@ -96,7 +102,7 @@ async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing, q
     for (const s of (await record())!.slivers) hosts.set(s.id, 'ready')
     await reach('geni_ready')
   }
-  return { worker, hosts, snapshots, store, slice, credentials, call, on, poa, allocate, record, reach, ready }
+  return { worker, hosts, snapshots, store, slice, credentials, call, on, poa, allocate, record, reach, reachOne, ready }
 }
 
 describe('the aggregate over a real Redis', function () {
@@ -277,6 +283,55 @@ describe('the aggregate over a real Redis', function () {
     await mendLocks({ ...am.worker.parts, clock: { ...clock, now: () => clock.now() + 60_000 } })
     assert.equal((await am.record())!.operation, null)
     assert.deepEqual((await am.record())!.slivers.map((s) => s.operational), ['geni_failed', 'geni_failed'])
+  })
+
+  it('shows the ends of consoles, which only the hosts have, and says what is wrong when they cannot be had', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    const [a, b] = (await am.record())!.slivers
+    assert.deepEqual(listOf(ok(await am.poa('violin_console', { violin_bytes: 5 }))).map((s) => s['violin_console']), ['hello', 'hello'])
+    assert.deepEqual(listOf(ok(await am.poa('violin_console'))).map((s) => s['violin_console']), [`${a!.id} says hello`, `${b!.id} says hello`])
+    am.hosts.away.add('h1')
+    refused(await am.poa('violin_console'), 2, /^the agent of h1 is not connected$/)
+    am.hosts.away.clear()
+    await am.worker.kill()
+    refused(await am.poa('violin_console'), 8, /the worker of this aggregate does not answer at present/)
+    assert.deepEqual((await redis.keys('bull:questions:*')).filter((key) => /:q-|:wait$/.test(key)), [], 'a question that nobody waits for is gone')
+    assert.deepEqual(await redis.keys('answer:*'), [])
+  })
+
+  it('shows a console while a long operation is under way', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    const waiting = { calls: 0, go: () => undefined as void }
+    const gate = new Promise<void>((resolve) => { waiting.go = resolve })
+    am.snapshots.meanwhile = async () => {
+      waiting.calls++
+      await gate
+    }
+    ok(await am.poa('violin_snapshot'))
+    assert.ok(await until(clock, 5_000, 10, () => (waiting.calls > 0 ? true : undefined)))
+    assert.equal(listOf(ok(await am.poa('violin_console', { violin_bytes: 5 }))).length, 2)
+    waiting.go()
+    await am.reach('geni_ready')
+  })
+
+  it('tells the whole story of a slice, with the call that each operation came from', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready()
+    ok(await am.poa('violin_snapshot', { violin_name: 'first' }))
+    await am.reach('geni_ready')
+    const [a] = (await am.record())!.slivers
+    am.hosts.set(a!.id, 'dead', 'its QEMU process was ended by SIGKILL')
+    await am.reachOne('geni_failed')
+    ok(await am.poa('violin_rollback'))
+    await am.reach('geni_ready')
+    const wanted = ['allocated', 'operation-begun', 'operation-done', 'operation-begun', 'operation-done', 'vm-ready', 'vm-ready', 'operation-begun',
+      'snapshot-committed', 'operation-done', 'vm-died', 'operation-begun', 'operation-done']
+    const read = async () => listOf(ok(await am.poa('violin_events')))[0]!['violin_events'] as Struct[]
+    const events = await until(clock, 5_000, 20, async () => ((await read()).length >= wanted.length ? read() : undefined))
+    assert.deepEqual(events?.map((e) => e['kind']), wanted)
+    for (const e of events.filter((one) => one['op'] !== '')) assert.equal((await am.store.operation(e['op'] as string))?.callId, 'c1')
   })
 
   it('an operation whose job was lost is done all the same', async () => {
