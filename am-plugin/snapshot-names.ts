@@ -20,10 +20,10 @@ export function chooseSnapshot(catalogue: SnapshotEntry[], wanted: string | unde
   throw new Refusal('not-found', `the slice has no snapshot "${wanted.slice(0, 120)}": it has ${known}`)
 }
 
-/** Strings and ints only: XML-RPC clients of the field take nothing else. */
-export function snapshotStruct(e: SnapshotEntry): Struct {
+/** Strings and ints only: XML-RPC clients of the field take nothing else. `head`: the one that the present run descends from. */
+export function snapshotStruct(e: SnapshotEntry, head: string): Struct {
   return {
-    id: e.id, urn: e.urn, name: e.name, origin: e.origin, kind: e.kind, mode: e.mode, created: e.created, parent: e.parent,
+    id: e.id, urn: e.urn, name: e.name, current: e.id === head ? 1 : 0, origin: e.origin, kind: e.kind, mode: e.mode, created: e.created, parent: e.parent,
     bytes: String(e.bytes), pause_ms: Object.fromEntries(Object.entries(e.pauseMs).map(([vm, ms]) => [vm, String(ms)])),
     skew_ms: String(e.skewMs), longest_hold_ms: String(e.longestHoldMs), frames_held: e.framesHeld, frames_recorded: e.framesRecorded,
     frames_put_back: e.framesPutBack, frames_dropped: { ...e.framesDropped }, committed_ms: Math.round(e.committedMs),

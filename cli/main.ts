@@ -3,14 +3,18 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { explain, Failure, Refusal } from '../base/errors.js'
 import { certsCommand } from './commands/certs.js'
 import { doctorCommand } from './commands/doctor.js'
 import { demoCommand } from './commands/demo.js'
+import { sliceCommand } from './commands/slice.js'
 import { testCommand } from './commands/test.js'
 import { upCommand } from './commands/up.js'
+import { exitOf, sentenceOf } from './slice/errors.js'
+import { realTools } from './slice/tools.js'
 import type { Surroundings } from './surroundings.js'
 
+/** As the AM API counts. */
+const badArguments = 1
 const program = resolve(import.meta.dirname, '..')
 const root = resolve(program, '..')
 const stateHome = process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state')
@@ -27,21 +31,29 @@ const violin = new Command('violin')
   .version(at.software)
   .addCommand(demoCommand(at))
   .addCommand(upCommand(at))
+  .addCommand(sliceCommand(realTools(at)))
   .addCommand(testCommand(at))
   .addCommand(doctorCommand(at))
   .addCommand(certsCommand({ defaultDir: join(at.stateFolder, 'federation') }))
 violin.command('image').description('build the guest image (done already when you read this)').action(() => {
   process.stdout.write(`the guest image is in ${at.imageFolder}\n`)
 })
-for (const command of [violin, ...violin.commands]) command.exitOverride()
+throwInsteadOfExit(violin)
 
 try {
   await violin.parseAsync()
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode
-  else {
-    const known = error instanceof Refusal || error instanceof Failure
-    process.stderr.write(`violin: ${known ? explain(error) : (error as Error).stack ?? String(error)}\n`)
-    process.exitCode = 1
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode
+    const sentence = error.message.replace(/^error: /, '')
+    if (error.exitCode !== 0 && process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ error: sentence, code: badArguments })}\n`)
+  } else {
+    process.stderr.write(`violin: ${sentenceOf(error) ?? (error as Error).stack ?? String(error)}\n`)
+    process.exitCode = exitOf(error)
   }
+}
+
+function throwInsteadOfExit(command: Command): void {
+  command.exitOverride()
+  for (const below of command.commands) throwInsteadOfExit(below)
 }

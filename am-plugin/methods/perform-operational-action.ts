@@ -61,7 +61,7 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   if (action.startsWith('violin_')) target = withProvisioned(slice, target)
   refuseState(action, states, slice, target.slivers)
   const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
-  if (action === 'violin_list') return list(target, catalogue)
+  if (action === 'violin_list') return list(target, catalogue, slice.head)
   if (action === 'violin_events') return tellEvents(at, slice, target, options)
   if (action === 'violin_set_policy') return setPolicy(at, granted.owner, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
@@ -88,7 +88,8 @@ async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Prom
     }
   })
   await at.queue.add(begun)
-  return after.slivers.filter((s) => asked.target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, extra))
+  const told = { ...extra, violin_operation: begun.id } // Status with this id says what became of it
+  return after.slivers.filter((s) => asked.target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, told))
 }
 
 /** The worker looks again before it cuts: then cuts that are under way count too. */
@@ -154,6 +155,6 @@ async function setPolicy(at: AmParts, who: string, slice: SliceRecord, target: T
 }
 
 /** The first sliver carries the list, so that it is sent once. */
-function list(target: Target, catalogue: SnapshotEntry[]): Value {
-  return target.slivers.map((s, i) => sliverStruct(s, i === 0 ? { violin_snapshots: catalogue.map((e) => snapshotStruct(e)) } : {}))
+function list(target: Target, catalogue: SnapshotEntry[], head: string): Value {
+  return target.slivers.map((s, i) => sliverStruct(s, i === 0 ? { violin_snapshots: catalogue.map((e) => snapshotStruct(e, head)) } : {}))
 }

@@ -44,5 +44,7 @@ export async function provision(at: AmParts, call: AmCall, params: Value[]): Pro
   })
   await at.queue.add(operation)
   const done = after.slivers.filter((s) => ids.includes(s.id))
-  return { geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: done.map((s) => sliverStruct(s)) }
+  return {
+    geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: done.map((s) => sliverStruct(s)), violin_operation: operation.id,
+  }
 }

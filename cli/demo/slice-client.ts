@@ -2,12 +2,16 @@
 import { Failure } from '../../base/errors.js'
 import { until, type Clock } from '../../base/time.js'
 import type { Value } from '../../am-plugin/xmlrpc/value.js'
-import { rspecNs } from '../../rspec/names.js'
+import { rspecNs, userNs } from '../../rspec/names.js'
 import { attribute, childrenOf, withXml } from '../../rspec/xml.js'
 import type { AmClient } from '../am-client.js'
 
-export interface SliverStatus { urn: string; allocation: string; operational: string; error: string; resourceStatus: string }
+export interface SliverStatus { urn: string; allocation: string; operational: string; error: string; resourceStatus: string; expires: string }
+/** `state`: queued, running, done, failed or pre-empted. */
+export interface OperationStatus { id: string; kind: string; state: string; error: string }
 export interface NodeLogin { clientId: string; sliver: string; host: string; port: number; username: string }
+/** A node of a manifest; logins are there once it is provisioned. */
+export interface ManifestNode { clientId: string; sliver: string; logins: { host: string; port: number; username: string; userUrn: string }[] }
 export type Struct = Record<string, Value>
 
 const pollMs = 200
@@ -34,24 +38,38 @@ export class SliceClient {
     return (await this.am.geni('Provision', [[this.urn], this.credentials, { geni_rspec_version: rspecVersion, geni_users: users }])) as Struct
   }
 
-  async action(action: string, options: Struct = {}): Promise<Struct[]> {
-    return (await this.am.geni('PerformOperationalAction', [[this.urn], this.credentials, action, options])) as Struct[]
+  /** On the whole slice, or on some of its slivers. */
+  async action(action: string, options: Struct = {}, slivers: string[] = [this.urn]): Promise<Struct[]> {
+    return (await this.am.geni('PerformOperationalAction', [slivers, this.credentials, action, options])) as Struct[]
   }
 
   async status(): Promise<SliverStatus[]> {
-    const value = (await this.am.geni('Status', [[this.urn], this.credentials, {}])) as Struct
-    return (value['geni_slivers'] as Struct[]).map((s) => ({
+    return (await this.statusWith()).slivers
+  }
+
+  /** With the id of an operation that an action has returned: what has become of it too. */
+  async statusWith(operation?: string): Promise<{ slivers: SliverStatus[]; operation: OperationStatus | undefined }> {
+    const options: Struct = operation === undefined ? {} : { violin_operation: operation }
+    const value = (await this.am.geni('Status', [[this.urn], this.credentials, options])) as Struct
+    const slivers = (value['geni_slivers'] as Struct[]).map((s) => ({
       urn: text(s, 'geni_sliver_urn'), allocation: text(s, 'geni_allocation_status'), operational: text(s, 'geni_operational_status'),
-      error: text(s, 'geni_error'), resourceStatus: text(s, 'geni_resource_status'),
+      error: text(s, 'geni_error'), resourceStatus: text(s, 'geni_resource_status'), expires: text(s, 'geni_expires'),
     }))
+    const told = value['violin_operation'] as Struct | undefined
+    return { slivers, operation: told && { id: text(told, 'id'), kind: text(told, 'kind'), state: text(told, 'state'), error: text(told, 'error') } }
+  }
+
+  /** Returns the new ends of the slivers. */
+  async renew(until: string, asLongAsPossible: boolean): Promise<Struct[]> {
+    return (await this.am.geni('Renew', [[this.urn], this.credentials, until, { geni_extend_alap: asLongAsPossible }])) as Struct[]
   }
 
   async describe(): Promise<string> {
     return text((await this.am.geni('Describe', [[this.urn], this.credentials, { geni_rspec_version: rspecVersion }])) as Struct, 'geni_rspec')
   }
 
-  async delete(): Promise<void> {
-    await this.am.geni('Delete', [[this.urn], this.credentials, {}])
+  async delete(slivers: string[] = [this.urn]): Promise<void> {
+    await this.am.geni('Delete', [slivers, this.credentials, {}])
   }
 
   /** The catalogue, newest last. */
@@ -82,20 +100,24 @@ export class SliceClient {
   }
 }
 
+/** The nodes of a manifest with all their logins. */
+export function nodesOf(manifest: string): ManifestNode[] {
+  return withXml(manifest, 'the manifest', (root) => childrenOf(root, rspecNs, 'node').map((node) => {
+    const services = childrenOf(node, rspecNs, 'services')
+    const urns = new Map(services.flatMap((s) => childrenOf(s, userNs, 'services_user'))
+      .map((user) => [attribute(user, 'login') ?? '', attribute(user, 'user_urn') ?? '']))
+    const logins = services.flatMap((s) => childrenOf(s, rspecNs, 'login')).map((login) => {
+      const username = attribute(login, 'username') ?? ''
+      return { host: attribute(login, 'hostname') ?? '', port: Number(attribute(login, 'port')), username, userUrn: urns.get(username) ?? '' }
+    })
+    return { clientId: attribute(node, 'client_id') ?? '', sliver: attribute(node, 'sliver_id') ?? '', logins }
+  }))
+}
+
 /** The logins that a manifest offers, one for each node. */
 export function loginsOf(manifest: string): NodeLogin[] {
-  return withXml(manifest, 'the manifest', (root) => {
-    const logins: NodeLogin[] = []
-    for (const node of childrenOf(root, rspecNs, 'node')) {
-      const login = childrenOf(node, rspecNs, 'services').flatMap((services) => childrenOf(services, rspecNs, 'login'))[0]
-      if (!login) continue
-      logins.push({
-        clientId: attribute(node, 'client_id') ?? '', sliver: attribute(node, 'sliver_id') ?? '', host: attribute(login, 'hostname') ?? '',
-        port: Number(attribute(login, 'port')), username: attribute(login, 'username') ?? '',
-      })
-    }
-    return logins
-  })
+  return nodesOf(manifest).flatMap(({ clientId, sliver, logins: [first] }) =>
+    (first ? [{ clientId, sliver, host: first.host, port: first.port, username: first.username }] : []))
 }
 
 export function text(struct: Struct, member: string): string {

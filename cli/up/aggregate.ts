@@ -4,6 +4,7 @@ import { existsSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { removeDurably, writeDurably } from '../../base/durable.js'
 import { explain, Failure, Refusal } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
 import { takeLock } from '../../base/lock.js'
@@ -62,6 +63,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
   try {
     await bringUpToDate(layout, options.software, say)
     makeFolders(layout)
+    await removeDurably(layout.url) // one that was killed has left its own
     await checkBeforehand(options, layout)
     const port = options.listen.port === 0 ? await freePort(options.listen.host) : options.listen.port
     const federation = await federationOf(options, layout, clock)
@@ -88,8 +90,10 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
       snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas,
     }, layout, options, clock, say))
+    const url = `${publicUrl.replace(/\/$/, '')}/am/3.0`
+    await writeDurably(layout.url, `${url}\n`) // for our own commands
     return {
-      url: `${publicUrl.replace(/\/$/, '')}/am/3.0`, layout, federation, stop,
+      url, layout, federation, stop,
       pids: () => Object.fromEntries(children.map((c) => [c.spec.name, c.pid ?? 0])),
     }
   } catch (error) {
@@ -164,6 +168,7 @@ async function startSwitch(layout: Layout, options: UpOptions, clock: Clock, say
 }
 
 async function stopAll(layout: Layout, children: Child[], say: (line: string) => void): Promise<void> {
+  await removeDurably(layout.url)
   const byName = new Map(children.map((c) => [c.spec.name, c]))
   for (const name of ['am', 'worker']) await byName.get(name)?.stop()
   if (byName.has('agent')) {

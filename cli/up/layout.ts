@@ -10,6 +10,8 @@ export interface Layout {
   state: string
   run: string
   lock: string
+  /** One line: where the aggregate serves. There while it does. */
+  url: string
   federation: string
   redis: string
   store: string
@@ -27,7 +29,7 @@ export function layoutOf(stateFolder: string): Layout {
   const run = join(tmpdir(), `violin-${process.getuid?.() ?? 0}-${createHash('sha256').update(state).digest('hex').slice(0, 10)}`)
   return {
     state, run,
-    lock: join(state, 'lock'), federation: join(state, 'federation'), redis: join(state, 'redis'), store: join(state, 'snapshots'),
+    lock: join(state, 'lock'), url: join(state, 'url'), federation: join(state, 'federation'), redis: join(state, 'redis'), store: join(state, 'snapshots'),
     host: join(state, 'host'), switch: join(state, 'switch'), log: join(state, 'log'),
     redisSocket: join(run, 'redis.sock'), switchSocket: join(run, 'switch.sock'), switchPid: join(run, 'switch.pid'),
     agentSocket: join(run, 'agent.sock'),
