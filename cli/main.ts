@@ -7,6 +7,7 @@ import { certsCommand } from './commands/certs.js'
 import { doctorCommand } from './commands/doctor.js'
 import { demoCommand } from './commands/demo.js'
 import { sliceCommand } from './commands/slice.js'
+import { statusCommand } from './commands/status.js'
 import { testCommand } from './commands/test.js'
 import { upCommand } from './commands/up.js'
 import { exitOf, sentenceOf } from './slice/errors.js'
@@ -26,12 +27,14 @@ const at: Surroundings = {
   env: Object.fromEntries(Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined)),
 }
 
+const tools = realTools(at)
 const violin = new Command('violin')
   .description('A GENI aggregate manager whose slices can be snapshotted, suspended, resumed and rolled back as a whole, live.')
   .version(at.software)
   .addCommand(demoCommand(at))
   .addCommand(upCommand(at))
-  .addCommand(sliceCommand(realTools(at)))
+  .addCommand(sliceCommand(tools))
+  .addCommand(statusCommand(tools))
   .addCommand(testCommand(at))
   .addCommand(doctorCommand(at))
   .addCommand(certsCommand({ defaultDir: join(at.stateFolder, 'federation') }))
