@@ -2,8 +2,9 @@
 // resourceStatus what became of it.
 import { explain } from '../base/errors.js'
 import { token } from '../base/random.js'
+import { faultPoint } from '../base/fault-points.js'
 import { noteEvent } from '../slices/event.js'
-import type { Operation } from '../slices/operation.js'
+import type { NewSnapshot, Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { OperationalState, Sliver } from '../slices/sliver.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
@@ -24,14 +25,8 @@ export async function snapshotJob(
   at: JobParts, slice: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal },
 ): Promise<void> {
   const suspend = operation.kind === 'suspend'
-  const noted = async (cut: CutResult): Promise<CutResult> => {
-    if (cut.committed) await noteCatalogue(at, slice.uuid)
-    return cut
-  }
-  const room = { op: operation.id, byPolicy: operation.who === policyWho, giveWay: how.giveWay }
-  const cut = how.again
-    ? await noted(await cutBefore(at, slice, operation))
-    : await at.room.during(at, slice, room, async () => noted(await takeOne(at, slice, operation, how.giveWay)))
+  const wanted = { ...operation.params, snapshot: operation.params.snapshot! }
+  const cut = await takeWithRoom(at, slice, operation, wanted, how)
   const text = cut.committed ? committedText(cut.entry) : `snapshot ${operation.params.snapshot!} failed: ${cut.reason}`
   await noteEvent(at, slice, { kind: cut.committed ? 'snapshot-committed' : 'snapshot-aborted', text, op: operation.id, who: operation.who })
   await endOperation(at, operation, cut.committed
@@ -48,8 +43,13 @@ export async function snapshotJob(
 }
 
 /** One that an earlier worker has begun is begun anew, under a name of its own: hosts give up what they had made for the first. */
-export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Operation, how: { again: boolean }): Promise<void> {
+export async function restoreJob(
+  at: JobParts, before: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal },
+): Promise<void> {
   const wanted = operation.params.snapshot!
+  const { first } = operation.params
+  const slice = first ? await keepPresent(at, before, operation, first, how) : before
+  if (!slice) return
   try {
     const went = await at.snapshots.restore({
       op: how.again ? `${operation.id}-${token(at.random, 4)}` : operation.id, token: operation.token, snapshot: wanted,
@@ -58,8 +58,8 @@ export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Op
     })
     const frames = went.firstFrameMs === undefined ? '' : `, first frames after ${went.firstFrameMs} ms`
     const text = `${operation.kind === 'resume' ? 'resumed from' : 'rolled back to'} snapshot ${wanted}: running again after ${went.runningMs} ms${frames}`
-    const told = operation.who === recoveryWho ? `${await recoveredText(at, slice, operation)}; ${text}` : text
-    const result = { snapshot: wanted, runningMs: went.runningMs, firstFrameMs: went.firstFrameMs ?? 0 }
+    const told = operation.who === recoveryWho ? `${await recoveredText(at, slice, operation)}; ${text}` : text + keptText(operation)
+    const result = { snapshot: wanted, runningMs: went.runningMs, firstFrameMs: went.firstFrameMs ?? 0, ...(first ? { first: first.snapshot } : {}) }
     await endOperation(at, operation, { state: 'done', result }, (record) => {
       record.run = went.run
       record.epoch = went.epoch
@@ -71,6 +71,42 @@ export async function restoreJob(at: JobParts, slice: SliceRecord, operation: Op
     await failRestore(at, slice, operation, explain(error))
   }
 }
+
+/**
+ * The first step of a rollback that keeps the present: its snapshot, and the slice as it is then. Undefined when there is
+ * none: then the operation has ended, nothing is rolled back, and the VMs run on. A worker that comes after one that died
+ * finds out whether it was committed, and takes no second one.
+ */
+async function keepPresent(
+  at: JobParts, slice: SliceRecord, operation: Operation, first: NewSnapshot, how: { again: boolean; giveWay: AbortSignal },
+): Promise<SliceRecord | undefined> {
+  const cut = await takeWithRoom(at, slice, operation, first, how)
+  const text = cut.committed ? committedText(cut.entry) : `snapshot ${first.snapshot} failed: ${cut.reason}`
+  await noteEvent(at, slice, { kind: cut.committed ? 'snapshot-committed' : 'snapshot-aborted', text, op: operation.id, who: operation.who })
+  if (!cut.committed) {
+    const error = `the snapshot ${first.snapshot} of the present has failed, so nothing was rolled back: ${cut.reason}`
+    await endOperation(at, operation, { state: 'failed', error }, (record) => {
+      record.epoch = Math.max(record.epoch, cut.epoch)
+      record.lastSnapshot = text
+      leave(record, 'geni_ready', `rollback to snapshot ${operation.params.snapshot!} failed: ${error}`)
+    })
+    return undefined
+  }
+  const now = await at.store.update(slice.urn, (record) => {
+    if (!holds(record, operation)) return undefined
+    record.run = cut.run
+    record.epoch = Math.max(record.epoch, cut.epoch)
+    record.head = cut.entry.id
+    record.lastSnapshot = text
+    return record
+  })
+  faultPoint('worker.rollback.kept')
+  if (holds(now, operation)) return now
+  await endOperation(at, operation, { state: 'failed', error: 'another operation came first' }, () => undefined)
+  return undefined
+}
+
+const keptText = ({ params: { first } }: Operation): string => (first ? `; what was before is kept as snapshot ${first.name ?? first.snapshot}` : '')
 
 /** Work that is lost is told, in seconds. */
 async function recoveredText(at: JobParts, slice: SliceRecord, operation: Operation): Promise<string> {
@@ -97,7 +133,20 @@ export async function noteCatalogue(at: JobParts, uuid: string): Promise<Snapsho
   return entries
 }
 
-async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, giveWay: AbortSignal): Promise<CutResult> {
+/** Within the quotas, and with the catalogue told; or what became of it under a worker that has died. */
+async function takeWithRoom(
+  at: JobParts, slice: SliceRecord, operation: Operation, wanted: NewSnapshot, how: { again: boolean; giveWay: AbortSignal },
+): Promise<CutResult> {
+  const noted = async (cut: CutResult): Promise<CutResult> => {
+    if (cut.committed) await noteCatalogue(at, slice.uuid)
+    return cut
+  }
+  if (how.again) return noted(await cutBefore(at, slice, wanted))
+  const room = { op: operation.id, byPolicy: operation.who === policyWho, giveWay: how.giveWay }
+  return at.room.during(at, slice, room, async () => noted(await takeOne(at, slice, operation, wanted, how.giveWay)))
+}
+
+async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, wanted: NewSnapshot, giveWay: AbortSignal): Promise<CutResult> {
   const suspend = operation.kind === 'suspend'
   const preempted = new AbortController()
   const watching = setInterval(() => {
@@ -108,14 +157,14 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, g
   watching.unref()
   try {
     return await at.snapshots.take({
-      id: operation.params.snapshot!, op: operation.id, token: operation.token, slice: { urn: slice.urn, uuid: slice.uuid },
+      id: wanted.snapshot, op: operation.id, token: operation.token, slice: { urn: slice.urn, uuid: slice.uuid },
       run: slice.run, epoch: slice.epoch, parent: slice.head, origin: operation.who === policyWho ? 'policy' : suspend ? 'suspend' : 'user',
       kind: suspend ? 'suspend' : 'live', mode: at.mode, members: membersOf(slice), topology: slice.slivers.map((s) => s.node),
-      ...(operation.params.name ? { name: operation.params.name } : {}),
+      ...(wanted.name ? { name: wanted.name } : {}), ...(wanted.note ? { note: wanted.note } : {}),
       ...(slice.policy?.maxPauseMs !== undefined && !suspend ? { maxPauseMs: slice.policy.maxPauseMs } : {}),
     }, AbortSignal.any([giveWay, preempted.signal]))
   } catch (error) {
-    const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === operation.params.snapshot) // what is decided holds, whoever failed after it
+    const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === wanted.snapshot) // what is decided holds, whoever failed after it
     if (entry) return { committed: true, entry, run: entry.run, epoch: entry.epoch }
     return { committed: false, reason: explain(error), run: slice.run, epoch: slice.epoch }
   } finally {
@@ -127,8 +176,8 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, g
  * The worker that led this cut ended in it. What the outcome says, holds; there is no second cut under the same id. Where
  * there was none, the next worker has aborted it before it took its first job (jobs/main.ts).
  */
-async function cutBefore(at: JobParts, slice: SliceRecord, operation: Operation): Promise<CutResult> {
-  const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === operation.params.snapshot)
+async function cutBefore(at: JobParts, slice: SliceRecord, wanted: NewSnapshot): Promise<CutResult> {
+  const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === wanted.snapshot)
   if (entry) return { committed: true, entry, run: entry.run, epoch: entry.epoch }
   return { committed: false, reason: 'the worker that led it ended in the middle of it; the next one will do', run: slice.run, epoch: slice.epoch }
 }
@@ -143,7 +192,7 @@ async function failRestore(at: JobParts, slice: SliceRecord, operation: Operatio
     if (ready.size === 0 && (was === 'violin_suspended' || operation.kind === 'resume')) return 'violin_suspended'
     return was === 'geni_notready' ? 'geni_notready' : 'geni_failed'
   }
-  const text = `${operation.kind} to snapshot ${operation.params.snapshot!} failed: ${why}`
+  const text = `${operation.kind} to snapshot ${operation.params.snapshot!} failed: ${why}${keptText(operation)}`
   await endOperation(at, operation, { state: 'failed', error: why }, (record) => {
     for (const sliver of provisioned(record)) {
       sliver.operational = stateOf(sliver)
@@ -153,12 +202,17 @@ async function failRestore(at: JobParts, slice: SliceRecord, operation: Operatio
   })
 }
 
-/** After a snapshot of the policy: what it does not keep goes (retention.ts). */
+/**
+ * After a snapshot of the policy: what it does not keep goes (retention.ts), but for what the operation that came meanwhile works
+ * with: a rollback may be on its way to it.
+ */
 async function retain(at: JobParts, slice: SliceRecord): Promise<void> {
   const now = await at.store.slice(slice.urn)
   if (!now?.policy) return
+  const next = now.operation ? (await at.store.operation(now.operation.id))?.params : undefined
+  const needed = [next?.snapshot, next?.first?.snapshot]
   for (const old of outlived(await at.snapshots.list(slice.uuid), now.policy, now.head, at.clock.now())) {
-    await removeByRetention(at, slice, old, 'the policy does not keep it')
+    if (!needed.includes(old.id)) await removeByRetention(at, slice, old, 'the policy does not keep it')
   }
   await noteCatalogue(at, slice.uuid)
 }

@@ -8,6 +8,9 @@ export type OperationKind =
   /** By a policy: every VM is stopped, asleep at a snapshot or failed. */
   | 'halt'
 
+/** What is known of a snapshot before it is taken. */
+export interface NewSnapshot { snapshot: string; name?: string; note?: string }
+
 export interface Operation {
   format: 1
   rev: number
@@ -22,8 +25,11 @@ export interface Operation {
   /** Fencing token: hosts and store refuse a lower one than they have seen. */
   token: number
   state: 'queued' | 'running' | 'done' | 'failed' | 'pre-empted'
-  /** `was`: operational states before the operation, by sliver id; what a failed one goes back to. */
-  params: { slivers?: string[]; snapshot?: string; name?: string; was?: Record<string, OperationalState> }
+  /**
+   * `was`: operational states before the operation, by sliver id; what a failed one goes back to. `first`: a snapshot of the
+   * present that is taken before a rollback begins.
+   */
+  params: { slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; was?: Record<string, OperationalState> }
   result: Record<string, string | number>
   error: string
   created: string

@@ -16,7 +16,8 @@ export function entryOf(inventory: Inventory): SnapshotEntry {
   const memory = vms.reduce((sum, v) => sum + v.memory.bytes, 0)
   const frozen = vms.reduce((sum, v) => sum + (v.layers.at(-1)?.bytes ?? 0), 0) // older layers belong to older snapshots
   return {
-    format: 1, id: inventory.id, urn: snapshotUrn(inventory.am, inventory.id), name: inventory.name, slice: inventory.slice.urn,
+    format: 1, id: inventory.id, urn: snapshotUrn(inventory.am, inventory.id), name: inventory.name,
+    ...(inventory.note !== undefined ? { note: inventory.note } : {}), slice: inventory.slice.urn,
     origin: inventory.origin, kind: inventory.kind, mode: inventory.mode, parent: inventory.parent, created: inventory.created,
     run: inventory.run, epoch: inventory.k, members: inventory.members,
     pauseMs: Object.fromEntries(vms.filter((v) => v.cut.resumedAt !== undefined)

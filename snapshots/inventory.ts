@@ -12,6 +12,8 @@ export interface Inventory {
   am: string
   id: string
   name: string
+  /** Absent where the user has said nothing, and in inventories from before there were notes. */
+  note?: string
   slice: { urn: string; uuid: string }
   parent: string
   op: string

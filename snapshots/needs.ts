@@ -14,6 +14,8 @@ export interface SnapshotRequest extends Fence {
   id: string
   /** Unique in the slice; undefined for policy snapshots. */
   name?: string
+  /** A remark of the user, kept with the snapshot. */
+  note?: string
   slice: { urn: string; uuid: string }
   /** Hints from Redis; hosts' maxima win. */
   run: string
@@ -35,6 +37,7 @@ export interface SnapshotEntry {
   id: string
   urn: string
   name: string
+  note?: string
   slice: string
   origin: SnapshotOrigin
   kind: 'live' | 'suspend'

@@ -201,7 +201,8 @@ class Cut {
   private inventoryOf(shares: HostShare[]): Inventory {
     const { request, at } = this
     return {
-      format: 'violin-inventory-1', am: at.am, id: request.id, name: request.name ?? '', slice: request.slice,
+      format: 'violin-inventory-1', am: at.am, id: request.id, name: request.name ?? '',
+      ...(request.note !== undefined ? { note: request.note } : {}), slice: request.slice,
       parent: request.parent ?? '', op: request.op, run: request.run, k: this.k, mode: request.mode, kind: request.kind,
       origin: request.origin, created: rfc3339(at.clock.now()), committedMs: Math.round(at.clock.monotonic() - this.begun),
       members: request.members, topology: request.topology, hosts: shares, software: at.software,

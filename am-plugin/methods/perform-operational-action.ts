@@ -1,8 +1,7 @@
 // PerformOperationalAction(urns, credentials, action, options). Says at once whether the action may begin and returns the
 // wait state; a job does the work. A wrong state or an unknown action is 13 UNSUPPORTED, as the acceptance suite wants.
 import { Refusal } from '../../base/errors.js'
-import { token } from '../../base/random.js'
-import type { Operation, OperationKind } from '../../slices/operation.js'
+import type { NewSnapshot, Operation, OperationKind } from '../../slices/operation.js'
 import { parsePolicy, policyXml } from '../../rspec/checkpoint.js'
 import { noteEvent } from '../../slices/event.js'
 import { beginOperation } from '../../slices/slice-lock.js'
@@ -14,8 +13,8 @@ import {
   findTarget, isWholeSlice, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
   type AmCall, type AmParts, type Target,
 } from '../context.js'
-import { credentialsArgument, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
-import { chooseSnapshot, idForm, snapshotStruct, snapshotUrnOf } from '../snapshot-names.js'
+import { credentialsArgument, flag, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
+import { chooseSnapshot, newSnapshot, snapshotStruct, snapshotUrnOf } from '../snapshot-names.js'
 import type { Struct, Value } from '../xmlrpc/value.js'
 import { showConsoles, tellEvents, withProvisioned } from './reading-actions.js'
 
@@ -33,7 +32,6 @@ const actions: Record<string, Action> = {
 }
 /** For these the right to read is enough. */
 const reading = new Set(['violin_list', 'violin_events', 'violin_console'])
-const nameForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 export async function performOperationalAction(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
   const urns = urnsArgument(params[0])
@@ -66,7 +64,8 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   if (action === 'violin_set_policy') return setPolicy(at, granted.owner, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
   if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
-  if (action === 'violin_snapshot' || action === 'violin_suspend') await refuseOverQuota(at, slice, catalogue)
+  const takesOne = ['violin_snapshot', 'violin_suspend'].includes(action) || (action === 'violin_rollback' && flag(options, 'violin_snapshot_first'))
+  if (takesOne) await refuseOverQuota(at, slice, catalogue)
   return begin(at, call, granted.owner, { action, options, slice, target, catalogue })
 }
 
@@ -81,6 +80,7 @@ async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Prom
     kind, who, why: action, callId: call.callId, params: { slivers: [...chosen], ...params },
   }, (record, operation) => {
     refuseState(action, mayBegin[action]!, record, record.slivers.filter((s) => chosen.has(s.id))) // it may have changed since we looked
+    if (params.first) refuseUnready(provisioned(record))
     operation.params = { ...operation.params, was: Object.fromEntries(record.slivers.filter((s) => chosen.has(s.id)).map((s) => [s.id, s.operational])) }
     for (const sliver of record.slivers.filter((s) => chosen.has(s.id))) {
       if (state) sliver.operational = state
@@ -104,16 +104,11 @@ function chosenFor({ action, target }: Asked): Sliver[] {
   return action === 'geni_start' ? target.slivers.filter((s) => s.operational === 'geni_notready') : target.slivers
 }
 
-function parametersOf(at: AmParts, { action, options, slice, catalogue }: Asked): { params: Operation['params']; extra: Struct } {
+function parametersOf(at: AmParts, asked: Asked): { params: Operation['params']; extra: Struct } {
+  const { action, options, slice, catalogue } = asked
   if (action === 'violin_snapshot' || action === 'violin_suspend') {
-    const name = textOption(options, 'violin_name')
-    if (name !== undefined && !nameForm.test(name)) {
-      throw new Refusal('bad-arguments', `violin_name "${name.slice(0, 80)}" must be up to 64 letters, digits, dots, hyphens and underscores`)
-    }
-    if (name !== undefined && idForm.test(name)) throw new Refusal('bad-arguments', `violin_name "${name}" looks like an id: choose another name`)
-    if (name !== undefined && catalogue.some((e) => e.name === name)) throw new Refusal('exists', `the slice has a snapshot named ${name} already`)
-    const id = `s-${token(at.random, 6)}`
-    return { params: { snapshot: id, ...(name !== undefined ? { name } : {}) }, extra: { violin_snapshot: snapshotUrnOf(at.authority, id) } }
+    const made = newSnapshot(at.random, options, catalogue)
+    return { params: { ...made }, extra: { violin_snapshot: snapshotUrnOf(at.authority, made.snapshot) } }
   }
   if (action === 'violin_resume') {
     const suspended = catalogue.find((e) => e.id === slice.head)
@@ -129,9 +124,31 @@ function parametersOf(at: AmParts, { action, options, slice, catalogue }: Asked)
     if (action === 'violin_delete' && entry.id === slice.head && slice.slivers.some((s) => s.operational === 'violin_suspended')) {
       throw new Refusal('refused', `snapshot ${entry.id} holds the suspended slice: resume it first`)
     }
-    return { params: { snapshot: entry.id }, extra: { violin_snapshot: entry.urn } }
+    const first = action === 'violin_rollback' ? snapshotFirst(at, asked) : undefined
+    return {
+      params: { snapshot: entry.id, ...(first ? { first } : {}) },
+      extra: { violin_snapshot: entry.urn, ...(first ? { violin_snapshot_first: snapshotUrnOf(at.authority, first.snapshot) } : {}) },
+    }
   }
   return { params: {}, extra: {} }
+}
+
+/** The snapshot of the present that a rollback is told to take before it begins. */
+function snapshotFirst(at: AmParts, { options, target, catalogue }: Asked): NewSnapshot | undefined {
+  if (flag(options, 'violin_snapshot_first')) {
+    refuseUnready(target.slivers)
+    return newSnapshot(at.random, options, catalogue)
+  }
+  const idle = ['violin_name', 'violin_note'].find((name) => textOption(options, name) !== undefined)
+  if (idle === undefined) return undefined
+  throw new Refusal('bad-arguments', `${idle} is for the snapshot that violin_snapshot_first takes before a rollback: give that option too`)
+}
+
+function refuseUnready(slivers: Sliver[]): void {
+  const wrong = slivers.find((s) => s.operational !== 'geni_ready')
+  if (!wrong) return
+  throw new Refusal('unsupported', `violin_snapshot_first is not possible: ${wrong.clientId} is ${wrong.operational}, only a slice whose nodes are all ` +
+    'geni_ready can be snapshotted; violin_rollback without it is possible')
 }
 
 function refuseState(action: string, states: OperationalState[], slice: SliceRecord, slivers: Sliver[]): void {

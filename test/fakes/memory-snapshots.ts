@@ -34,6 +34,7 @@ export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): M
     if (request.kind === 'suspend') for (const m of request.members) at.hosts.set(m.vm, 'stopped')
     const entry: SnapshotEntry = {
       format: 1, id: request.id, urn: `urn:publicid:IDN+lab.example+snapshot+${request.id}`, name: request.name ?? '', slice: request.slice.urn,
+      ...(request.note !== undefined ? { note: request.note } : {}),
       origin: request.origin, kind: request.kind, mode: request.mode, parent: request.parent ?? '', created: rfc3339(at.clock.now()),
       run: request.run, epoch, members: request.members, pauseMs: Object.fromEntries(request.members.map((m) => [m.clientId, 7])), phasesMs: {},
       skewMs: 1, framesHeld: 0, longestHoldMs: 0, framesRecorded: 2, framesPutBack: 0, framesDropped: {}, bytes: snapshots.disk.each, committedMs: 300,

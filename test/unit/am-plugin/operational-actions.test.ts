@@ -113,6 +113,113 @@ describe('violin_snapshot', () => {
   })
 })
 
+describe('violin_note', () => {
+  it('goes with the operation of a snapshot and of a suspension, in any language', async () => {
+    for (const action of ['violin_snapshot', 'violin_suspend']) {
+      const am = await aggregate()
+      await am.ready()
+      const note = 'vor dem Umbau: größer\n\t2 \u{1f600}'
+      ok(await am.poa(action, { violin_note: note }))
+      assert.equal(am.queue.added[0]!.params.note, note)
+    }
+  })
+
+  it('is told by violin_list; a snapshot without one has an empty one', async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { note: 'größer' }), entry('s-2')])
+    const answered = await am.poa('violin_list')
+    encodeResponse(answered.whole)
+    assert.deepEqual((listOf(ok(answered))[0]!['violin_snapshots'] as Struct[]).map((s) => s['note']), ['größer', ''])
+  })
+
+  it('is refused when it is too long or holds control characters, and nothing is changed', async () => {
+    const am = await aggregate()
+    await am.ready()
+    for (const [note, why] of [
+      ['x'.repeat(501), /has 501 characters: at most 500/], ['a\u001b[2J', /control character U\+001B: of those only newline and tab/],
+      ['a\rb', /U\+000D/], ['\u009b', /U\+009B/], ['\ufffe', /U\+FFFE/], ['\ud800', /U\+D800/], [7, /violin_note must be a string/],
+    ] as const) refused(await am.poa('violin_snapshot', { violin_note: note }), 1, why)
+    assert.equal(am.queue.added.length, 0)
+    ok(await am.poa('violin_snapshot', { violin_note: '\u{1f600}'.repeat(500) }))
+  })
+})
+
+describe('violin_snapshot_first', () => {
+  const two = async () => {
+    const am = await aggregate()
+    await am.ready()
+    await am.store.saveSnapshots(am.sliceUuid, [entry('s-1', { name: 'first' }), entry('s-2')])
+    return am
+  }
+
+  it('is one operation: a rollback to what is the latest now, with a snapshot that has an id and, if they are given, name and note', async () => {
+    const am = await two()
+    const [a] = listOf(ok(await am.poa('violin_rollback', { violin_snapshot_first: true, violin_name: 'kept', violin_note: 'why' })))
+    assert.equal(am.queue.added.length, 1)
+    const { kind, params: { snapshot, first } } = am.queue.added[0]!
+    assert.deepEqual([kind, snapshot, first!.name, first!.note], ['rollback', 's-2', 'kept', 'why'])
+    assert.match(first!.snapshot, /^s-[0-9a-f]{12}$/)
+    assert.deepEqual([a!['violin_snapshot'], a!['violin_snapshot_first']], [entry('s-2').urn, `urn:publicid:IDN+lab.example+snapshot+${first!.snapshot}`])
+    assert.equal(a!['geni_operational_status'], 'violin_rolling_back')
+    const plain = await two()
+    ok(await plain.poa('violin_rollback', { violin_snapshot: 'first', violin_snapshot_first: '1' }))
+    assert.deepEqual(Object.keys(plain.queue.added[0]!.params.first!), ['snapshot'])
+  })
+
+  it('is refused at once where the slice cannot be snapshotted, and the rollback alone is not', async () => {
+    for (const state of ['geni_failed', 'violin_suspended', 'geni_notready'] as const) {
+      const am = await two()
+      await am.store.update(am.sliceUrn, (r) => { r.slivers[1]!.operational = state; return r })
+      const before = await am.record()
+      refused(await am.poa('violin_rollback', { violin_snapshot_first: true }), 13, new RegExp(`b is ${state}, only a slice whose nodes are all geni_ready.*without it is possible`))
+      assert.deepEqual([await am.record(), am.queue.added], [before, []])
+      ok(await am.poa('violin_rollback'))
+    }
+  })
+
+  it('is refused too when a VM dies between the look and the lock', async () => {
+    const am = await two()
+    const update = am.store.update.bind(am.store)
+    am.store.update = (urn, change, alongside) => update(urn, (r) => { r.slivers[0]!.operational = 'geni_failed'; return change(r) }, alongside)
+    refused(await am.poa('violin_rollback', { violin_snapshot_first: true }), 13, /a is geni_failed/)
+    assert.equal((await am.record()).operation, null)
+  })
+
+  it('is what a name or a note of a rollback is for: without it they are refused', async () => {
+    const am = await two()
+    refused(await am.poa('violin_rollback', { violin_note: 'why' }), 1, /violin_note is for the snapshot that violin_snapshot_first takes/)
+    refused(await am.poa('violin_rollback', { violin_name: 'x' }), 1, /violin_name is for/)
+    refused(await am.poa('violin_rollback', { violin_snapshot_first: true, violin_name: 'first' }), 17, /named first already/)
+    refused(await am.poa('violin_rollback', { violin_snapshot_first: 'perhaps' }), 1, /violin_snapshot_first must be a boolean/)
+    assert.equal(am.queue.added.length, 0)
+  })
+})
+
+describe('Status with violin_operation', () => {
+  it('tells what has become of the operation that an action has begun, also when another has begun since', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    const id = listOf(ok(await am.poa('violin_snapshot')))[0]!['violin_operation'] as string
+    const told = async () => ((await am.on('Status', { violin_operation: id })).value as Struct)['violin_operation'] as Struct | undefined
+    assert.deepEqual([(await told())!['state'], (await told())!['ended']], ['queued', ''])
+    await am.settle('geni_ready')
+    ok(await am.poa('violin_snapshot'))
+    assert.deepEqual([(await told())!['kind'], (await told())!['state'], (await told())!['error']], ['snapshot', 'done', ''])
+  })
+
+  it('tells nothing of what is no operation, or of another slice', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    ok(await am.poa('violin_snapshot'))
+    const operation = (await am.store.operation((await am.record()).operation!.id))!
+    await am.store.saveOperation({ ...operation, id: 'snapshot-2', slice: `${am.sliceUrn}x` })
+    for (const id of ['snapshot-2', 'nothing']) {
+      assert.equal((ok(await am.on('Status', { violin_operation: id })) as Struct)['violin_operation'], undefined)
+    }
+  })
+})
+
 describe('violin_rollback, violin_resume, violin_delete', () => {
   it('rollback takes the latest snapshot, or one by id, URN or name', async () => {
     for (const [wanted, id] of [[undefined, 's-2'], ['s-1', 's-1'], ['first', 's-1'], ['urn:publicid:IDN+lab.example+snapshot+s-1', 's-1']] as const) {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Failure, Refusal } from '../../../base/errors.js'
 import { ImageStore, type OutcomeRecord } from '../../../snapshots/image-store.js'
 import { canonicalJson } from '../../../snapshots/inventory.js'
+import { entryOf } from '../../../snapshots/catalogue.js'
 import { useTempFolder } from '../../temp.js'
 import { anInventory } from './shares.js'
 
@@ -41,6 +42,17 @@ describe('the store of snapshots', () => {
   it('gives back the inventory that was committed', async () => {
     await committed()
     assert.deepEqual(await read(), anInventory())
+  })
+
+  it('keeps the note of a snapshot under its signature; inventories from before there were notes have none', async () => {
+    const noted = anInventory({ note: 'before the upgrade\nall nodes at 1.2' })
+    await store.decide(uuid, 'snap-1', commit(await store.writeInventory(uuid, 'snap-1', Buffer.from(canonicalJson(noted)), keys.privateKey)))
+    assert.equal(entryOf(await read()).note, 'before the upgrade\nall nodes at 1.2')
+    const file = join(at, 'inventory.json')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('upgrade', 'downgrade'))
+    await assert.rejects(read(), damaged(/not the one it was committed with/))
+    assert.ok(!canonicalJson(anInventory()).includes('note'))
+    assert.equal(entryOf(anInventory()).note, undefined)
   })
 
   it('knows no snapshot before it is decided, nor one that was aborted', async () => {
