@@ -71,13 +71,15 @@ export class Collapse {
 
   private async collectNow(): Promise<void> {
     const { participants, registry, restores, layers } = this.at
-    if (participants.isCutting()) return
+    const inUse = () => [...registry.layersInUse(), ...restores.layersInUse()].map((path) => basename(path))
+    const files = await layers.files() // first: what is made from here on is not looked at
+    const before = inUse()
     const needs = await this.snapshots.needs()
+    if (participants.isCutting()) return // what it has made is in no chain yet
     const present = needs.chains.map(({ parts }) => presentParts(parts, layers.replacements))
-    const inUse = [...registry.layersInUse(), ...restores.layersInUse()].map((path) => basename(path))
-    const unknown = [...(await layers.sizes()).keys()].filter((name) => !this.isKnown(name, needs))
+    const unknown = files.filter((name) => !this.isKnown(name, needs))
     await layers.collect(
-      new Set([...inUse, ...present.flatMap(({ parts }) => parts.map((p) => p.name)), ...unknown]),
+      files, new Set([...before, ...inUse(), ...present.flatMap(({ parts }) => parts.map((p) => p.name)), ...unknown]),
       new Set([...present.flatMap(({ by }) => by), ...layers.replacements.filter(({ into }) => !this.isKnown(into.name, needs))]),
     )
   }

@@ -2,6 +2,8 @@
 // emptied under it: the next line goes to the new end. What was there is kept in an older file, and the two read as one.
 import { open, rm, stat } from 'node:fs/promises'
 import { cutOff } from '../base/cut-off.js'
+import { explain } from '../base/errors.js'
+import type { Log } from '../base/log.js'
 
 /** Two of these at most for each VM, and what is written between two looks. */
 const mostBytes = 2 * 1024 * 1024
@@ -30,6 +32,13 @@ export async function boundConsole(path: string, most = mostBytes): Promise<bool
   if ((await sizeOf(path)) <= most) return false
   await cutOff(path, olderOf(path))
   return true
+}
+
+/** Bounds each of them; one that cannot be is told and costs only itself. */
+export async function boundConsoles(paths: string[], log: Log): Promise<void> {
+  for (const path of paths) {
+    await boundConsole(path).catch((error: unknown) => log.warn({ path, why: explain(error) }, 'a console could not be bounded'))
+  }
 }
 
 /** After: nothing of the console is left. */

@@ -14,6 +14,9 @@ import { presentParts, type Replacement } from './layer-chains.js'
 const digestSuffix = '.sha256'
 const replacesSuffix = '.replaces'
 
+/** The layer that a file is, or is about. */
+const layerOf = (file: string): string => file.replace(/(\.qcow2)\..*$/, '$1')
+
 /** SHA-256 of a file, read as a stream: a memory image does not fit where it should not be. */
 export async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256')
@@ -110,17 +113,22 @@ export class Layers {
     }
   }
 
-  /** Removes every layer that is not in `needed` (names), and every replacement that nobody goes by. */
-  async collect(needed: Set<string>, goneBy: Set<Replacement>): Promise<void> {
+  /** Every file here; see `collect`. */
+  files(): Promise<string[]> {
+    return readdir(this.folder)
+  }
+
+  /**
+   * Removes those of `files` whose layer is not in `needed` (names), and every replacement that nobody goes by. The files must have been
+   * listed before it was asked what is needed: a layer that is made meanwhile is in neither.
+   */
+  async collect(files: string[], needed: Set<string>, goneBy: Set<Replacement>): Promise<void> {
     for (const [i, replacement] of [...this.replacements.entries()].reverse()) {
       if (!goneBy.has(replacement) && !needed.has(replacement.into.name)) this.replacements.splice(i, 1)
     }
-    const kept = new Set([
-      ...[...needed].flatMap((name) => [name, `${name}${digestSuffix}`]),
-      ...this.replacements.map(({ into }) => `${into.name}${replacesSuffix}`),
-    ])
-    for (const name of await readdir(this.folder)) {
-      if (kept.has(name) || (this.merged !== '' && name.startsWith(this.merged))) continue
+    const notes = new Set(this.replacements.map(({ into }) => `${into.name}${replacesSuffix}`))
+    for (const name of files) {
+      if (needed.has(layerOf(name)) || notes.has(name) || (this.merged !== '' && name.startsWith(this.merged))) continue
       await rm(this.path(name), { force: true })
     }
   }

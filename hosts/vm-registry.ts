@@ -14,7 +14,7 @@ import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import { calibrate } from './calibrate.js'
-import { boundConsole, readConsole, removeConsole } from './console.js'
+import { boundConsoles, readConsole, removeConsole } from './console.js'
 import { guestFiles, tar } from './guest-config.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { GuestImage } from './guest-image.js'
@@ -51,7 +51,7 @@ export class VmRegistry {
   private unreadable = new Map<string, UnreadableVm>()
   private readonly live = new Map<string, Vm>()
   private readonly turns = new Turns()
-  /** Layers that are replaced, and that a record on disk may still name. */
+  /** Layers that are in no record and may not go: just made, or replaced while a record on disk still names them. */
   private readonly stillNoted = new Set<string>()
   private readonly at: RegistryParts
 
@@ -83,10 +83,13 @@ export class VmRegistry {
     if (this.records.has(spec.vm)) return
     refuseUnreadable(this.unreadable, spec.vm)
     if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
-    const base = await this.at.layers.create(`${spec.vm}.0.qcow2`, { sizeMiB: spec.diskMiB })
+    const name = `${spec.vm}.0.qcow2`
+    this.stillNoted.add(name) // it is in no record yet, and may not be collected
+    const base = await this.at.layers.create(name, { sizeMiB: spec.diskMiB })
     await writeDurably(this.configPath(spec.vm), tar(guestFiles(spec)))
     const record: VmRecord = { format: 1, spec, condition: 'defined', reason: '', layers: [base], instance: null }
     this.records.set(spec.vm, record)
+    this.stillNoted.delete(name)
     await this.save(record)
   }
 
@@ -298,11 +301,8 @@ export class VmRegistry {
 
   /** Call it now and then: consoles are written by VMs, which know no bound. */
   async boundConsoles(): Promise<void> {
-    for (const name of this.records.keys()) {
-      for (const path of [this.consolePath(name), this.hypervisorLogPath(name)]) {
-        await boundConsole(path).catch((error: unknown) => this.at.log.warn({ vm: name, why: explain(error) }, 'its console could not be bounded'))
-      }
-    }
+    const paths = [...this.records.keys()].flatMap((name) => [this.consolePath(name), this.hypervisorLogPath(name)])
+    await boundConsoles(paths, this.at.log)
   }
 
   releaseAll(): void {

@@ -1,5 +1,5 @@
 // What is told of a guest whose kernel panicked: that it did, what QEMU was told with it, and the kernel's own sentence.
-import { open } from 'node:fs/promises'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { printable } from '../../../base/ascii.js'
 
 /** A kernel prints its sentence and then a stack of some KiB. */
@@ -14,16 +14,16 @@ export function panicReason(told: Record<string, unknown> | undefined, console: 
   return `the guest's kernel panicked${more === '' ? '' : `: ${more}`}`
 }
 
-/** The end of a text file; empty when it cannot be read. */
-export async function tailOf(path: string): Promise<string> {
+/** The end of a text file; empty when it cannot be read. At once, since the VM whose console it is may be gone before anything that is waited for. */
+export function tailOf(path: string): string {
   try {
-    const file = await open(path, 'r')
+    const file = openSync(path, 'r')
     try {
-      const { size } = await file.stat()
-      const { buffer, bytesRead } = await file.read({ position: Math.max(0, size - tailBytes), length: tailBytes, buffer: Buffer.alloc(tailBytes) })
+      const buffer = Buffer.alloc(tailBytes)
+      const bytesRead = readSync(file, buffer, 0, tailBytes, Math.max(0, fstatSync(file).size - tailBytes))
       return buffer.toString('latin1', 0, bytesRead)
     } finally {
-      await file.close()
+      closeSync(file)
     }
   } catch {
     return ''

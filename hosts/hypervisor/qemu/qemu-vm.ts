@@ -71,7 +71,7 @@ export class QemuVm implements Vm {
       if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event)
       if (event === 'RESUME') this.standing = false
       if (event === 'BLOCK_IO_ERROR' && data?.['action'] === 'stop') void this.runOnWithRoom()
-      if (event === 'GUEST_PANICKED') void this.tellPanic(data) // QEMU ends by itself after it (argv.ts)
+      if (event === 'GUEST_PANICKED') this.ending.foresee(panicReason(data, tailOf(instance.console))) // QEMU ends by itself after it (argv.ts)
     })
     qmp.onClose(() => { if (!this.released) this.ending.tellSoon('its QEMU process ended') })
   }
@@ -289,12 +289,6 @@ export class QemuVm implements Vm {
     })
     if (status === undefined) throw new Failure('timed-out', 'an earlier snapshot of it is still being written')
     if (status === 'failed') await rescueFrozenGuest(this.process.pid)
-  }
-
-  /** Until the console was read, what QEMU tells is all there is; its process may end meanwhile. */
-  private async tellPanic(told: QmpEvent['data']): Promise<void> {
-    this.ending.foresee(panicReason(told, ''))
-    this.ending.foresee(panicReason(told, await tailOf(this.instance.console)))
   }
 
   private async saveEnds(prepared: Prepared): Promise<void> {

@@ -24,8 +24,13 @@ describe('the disk layers of a host', () => {
     const layers = new Layers(join(folder(), 'layers'), new Simulated(clock))
     await layers.open()
     const disks = new Map<string, { slice: string; chain: string[] }>()
+    const meanwhile = { happens: () => undefined as unknown }
     const registry = {
-      layersInUse: () => [...disks.values()].flatMap((d) => d.chain),
+      layersInUse: () => {
+        const now = [...disks.values()].flatMap((d) => d.chain)
+        meanwhile.happens()
+        return now
+      },
       disks: () => [...disks].map(([vm, { slice, chain }]) => ({ vm, slice, diskMiB: 1, layers: chain })),
       outsideCuts: <T>(_: string, work: () => Promise<T>) => work(),
       replaceLayers: async (vm: string, gone: string[], by: string) => {
@@ -55,7 +60,7 @@ describe('the disk layers of a host', () => {
       chain.push(await layers.create(`${vm}.${id}.qcow2`, { base: chain.at(-1)!, sizeMiB: 1 }))
     }
     const read = (id: string) => new LayeredDisk(layers.present(snapshots.get(id)!).map((p) => layers.path(p.name))).read()?.toString().trim()
-    return { store, layers, disks, collapse, names, define, snapshot, read, snapshots }
+    return { meanwhile, store, layers, disks, collapse, names, define, snapshot, read, snapshots }
   }
 
   async function merged(collapse: Collapse, isDone: () => boolean): Promise<void> {
@@ -77,6 +82,15 @@ describe('the disk layers of a host', () => {
     const again = new Layers(at.layers.folder, new Simulated(clock))
     await again.open()
     assert.deepEqual(again.present(at.snapshots.get('s3')!), at.layers.present(at.snapshots.get('s3')!))
+  })
+
+  it('that are made while others are removed stay: a restore or a cut may need them in a moment', async () => {
+    const at = await host()
+    await at.define('a', 'slice-1')
+    await at.layers.create('a.left.qcow2', { sizeMiB: 1 })
+    at.meanwhile.happens = () => writeFileSync(at.layers.path('a.rollback-1.qcow2'), '')
+    await at.collapse.collect()
+    assert.deepEqual(at.names(), ['a.0.qcow2', 'a.rollback-1.qcow2'])
   })
 
   it('stay, all of a slice, while one of its inventories cannot be read; other slices go on', async () => {
