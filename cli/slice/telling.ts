@@ -60,7 +60,8 @@ export function consoleCommand(tools: SliceTools): Command {
     .option('--bytes <n>', 'how much of each', count)
     .action((name: string | undefined, flags: Flags & { bytes?: number }) => onSlice(tools, flags, async (session) => {
       const nodes = await session.nodesNamed(name === undefined ? [] : [name])
-      const slivers = await session.client.action('violin_console', flags.bytes === undefined ? {} : { violin_bytes: flags.bytes })
+      const options: Struct = flags.bytes === undefined ? {} : { violin_bytes: flags.bytes }
+      const slivers = await session.client.action('violin_console', options, name === undefined ? undefined : nodes.map((n) => n.sliver))
       const consoles = nodes.map((n) => {
         const sliver = slivers.find((s) => sameUrn(text(s, 'geni_sliver_urn'), n.sliver))
         return { node: n.clientId, console: text(sliver ?? {}, 'violin_console') }

@@ -142,6 +142,32 @@ describe('violin slice', () => {
     assert.match((await v.run('events', '--count', '0', ...exp1)).err, /give a number from 1 up/)
   })
 
+  it('events are those that the aggregate keeps', async () => {
+    const v = await fresh()
+    await v.am.ready()
+    await v.run('stop', 'a', ...exp1)
+    const events = (await v.run('events', ...exp1, '--json')).json['events'] as Struct[]
+    assert.ok(events.some((e) => e['kind'] === 'operation-begun' && /stop/.test(e['text'] as string) && /alice/.test(e['who'] as string)), JSON.stringify(events))
+  })
+
+  it('rollback names snapshot and wishes, and tells what it has kept', async () => {
+    const v = await fresh()
+    await v.am.ready()
+    await v.am.store.saveSnapshots(v.am.sliceUuid, [entry('s-1', { name: 'first' })])
+    v.time.onSleep = async () => {
+      const id = (await v.am.record()).operation?.id
+      const first = id === undefined ? undefined : (await v.am.store.operation(id))!.params.first
+      if (first) await v.am.store.saveSnapshots(v.am.sliceUuid, [entry('s-1', { name: 'first' }), entry(first.snapshot, { name: first.name!, note: first.note! })])
+      await v.am.settle('geni_ready')
+    }
+    const said = await v.run('rollback', 'first', '--snapshot-first', '--name', 'kept', '--note', 'why', ...exp1)
+    assert.match(said.out, /^kept what was before as snapshot kept \(s-[0-9a-f]{12}\)\n/)
+    const { params } = v.am.queue.added[0]!
+    assert.deepEqual([params.snapshot, params.first!.name, params.first!.note], ['s-1', 'kept', 'why'])
+    assert.match((await v.run('list', ...exp1)).out, /kept +\d{4}.* why\n$/)
+    assert.match((await v.run('rollback', '--note', 'x', ...exp1)).err, /violin_note is for the snapshot that violin_snapshot_first takes/)
+  })
+
   it('ssh runs ssh with the key of the user, and its exit code is ours', async () => {
     const v = await fresh()
     await v.run('create', 'exp1', request(), '--user', 'alice')
