@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { certsCommand } from './commands/certs.js'
+import { completionCommand } from './commands/completion.js'
 import { doctorCommand } from './commands/doctor.js'
 import { demoCommand } from './commands/demo.js'
 import { sliceCommand } from './commands/slice.js'
@@ -28,7 +29,7 @@ const at: Surroundings = {
 }
 
 const tools = realTools(at)
-const violin = new Command('violin')
+const violin: Command = new Command('violin')
   .description('A GENI aggregate manager whose slices can be snapshotted, suspended, resumed and rolled back as a whole, live.')
   .version(at.software)
   .addCommand(demoCommand(at))
@@ -38,6 +39,7 @@ const violin = new Command('violin')
   .addCommand(testCommand(at))
   .addCommand(doctorCommand(at))
   .addCommand(certsCommand({ defaultDir: join(at.stateFolder, 'federation') }))
+  .addCommand(completionCommand(() => violin))
 violin.command('image').description('build the guest image (done already when you read this)').action(() => {
   process.stdout.write(`the guest image is in ${at.imageFolder}\n`)
 })
