@@ -1,6 +1,6 @@
 // violin slice ssh: a login on a node with the user's own key, by the ssh of this machine.
 import type { Command } from 'commander'
-import { Refusal } from '../../base/errors.js'
+import { Failure, Refusal } from '../../base/errors.js'
 import { onSlice, sliceSubcommand, type Answer, type Flags } from './command.js'
 import { loginOf, sshWords } from './login.js'
 import type { Session } from './session.js'
@@ -28,6 +28,11 @@ async function login(session: Session, name: string, command: string[], flags: F
   }
   const words = [...sshWords(own, flags.identity ?? session.access.keyFile), ...(command.length > 0 ? ['--', ...command] : [])]
   if (flags.json) return { json: { slice: session.name, node: name, command: ['ssh', ...words] }, lines: [] }
-  session.tools.exit(await session.tools.run('ssh', words))
+  session.tools.exit(await session.tools.run('ssh', words).catch((error: unknown) => { throw withoutSsh(error) }))
   return undefined
+}
+
+function withoutSsh(error: unknown): unknown {
+  const missing = error instanceof Failure && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
+  return missing ? new Failure('failed', 'ssh is not installed: apt-get install openssh-client') : error
 }

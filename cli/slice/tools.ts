@@ -48,7 +48,7 @@ function runProgram(program: string, args: string[]): Promise<number> {
     const ignored = () => undefined // Ctrl-C is the program's; we end when it does
     process.on('SIGINT', ignored)
     const child = spawn(program, args, { stdio: 'inherit' })
-    child.once('error', (cause) => reject(new Failure('failed', `${program} cannot be started: is it installed?`, { cause })))
+    child.once('error', (cause) => reject(new Failure('failed', `${program} cannot be started`, { cause })))
     child.once('exit', (code) => {
       process.removeListener('SIGINT', ignored)
       resolve(code ?? 255)
