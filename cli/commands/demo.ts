@@ -4,9 +4,9 @@ import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import ssh2 from 'ssh2'
 import { explain, Failure } from '../../base/errors.js'
 import { realRandom } from '../../base/random.js'
+import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, within } from '../../base/time.js'
 import { issueSlice, issueUser, openFederation } from '../../certs/issue.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
@@ -98,7 +98,7 @@ async function prepare(at: Surroundings, state: string, url: string, flags: Demo
   const slice = await issueSlice(folder, 'alice', 'demo', { ...tools, lifeMs: sliceLifeMs })
   const pem = (file: string) => readFileSync(file, 'utf8')
   const am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(federation.trust) })
-  const keys = ssh2.utils.generateKeyPairSync('ed25519')
+  const keys = newSshKeys()
   return new Demo({
     slice: new SliceClient(am, slice.urn, readFileSync(slice.credential, 'utf8'), clock),
     rspec: demoRequest(at.root, flags.nodes), mode: flags.snapshotMode ?? 'default',

@@ -3,10 +3,10 @@
 import { appendFileSync, readFileSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { performance } from 'node:perf_hooks'
-import ssh2 from 'ssh2'
 import { explain, Failure } from '../../../base/errors.js'
 import { silentLog } from '../../../base/log.js'
 import { serveRpc } from '../../../base/rpc.js'
+import { newSshKeys } from '../../../base/ssh-key.js'
 import { realClock as clock, until } from '../../../base/time.js'
 import type { CutPlan } from '../hypervisor.js'
 import { LayeredDisk, makeLayerFile } from './layer-file.js'
@@ -28,7 +28,7 @@ const disk = new LayeredDisk(config.layers)
 const wires: Wire[] = config.spec.nics.map((_, i) => new Wire({ onFrame: (frame) => machine.wire(i, frame) }))
 const image = config.incoming === undefined ? undefined : JSON.parse(readFileSync(config.incoming, 'utf8')) as MachineImage
 const machine: Machine = new Machine({
-  spec: config.spec, disk, hostKey: image ? '' : ssh2.utils.generateKeyPairSync('ed25519').private,
+  spec: config.spec, disk, hostKey: image ? '' : newSshKeys().private,
   now: () => clock.monotonic(), send: (nic, frame) => wires[nic]!.send(frame),
 }, image)
 const logins = makeLoginServer({ hostKey: machine.hostKey, logins: config.spec.logins, hostName: config.spec.clientId, run: (line) => machine.command(line) })
