@@ -97,7 +97,7 @@ export class QemuVm implements Vm {
     const running = await until(this.clock, limits.resumeMs, 5, async () => {
       try {
         await this.qmp.call('cont')
-        return (await this.isRunning()) ? true : undefined
+        return this.waitingForRoom || (await this.isRunning()) ? true : undefined // for want of room it stands again, and runs on by itself (below)
       } catch (error) {
         last = error
         if (this.ended !== undefined) throw error

@@ -1,6 +1,6 @@
 // A federation in a temporary folder, made once for all tests of certs/, and the means to make what it would never
 // issue.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { realRandom } from '../../../base/random.js'
@@ -22,6 +22,8 @@ export const dayMs = 24 * 3600_000
 
 export interface Field {
   federation: Federation
+  /** A copy of its folder as it was made: tests issue more in the first one. */
+  pristine: string
   alice: User
   bob: User
   slice: Slice
@@ -55,8 +57,10 @@ async function makeField(): Promise<Field> {
   const bob = await issueUser(dir, 'bob', tools)
   const slice = await issueSlice(dir, 'alice', 'exp1', { ...tools, lifeMs: 7 * dayMs })
   const other = await issueSlice(dir, 'alice', 'exp2', { ...tools, lifeMs: 7 * dayMs })
+  const pristine = join(freshFolder(), 'federation')
+  cpSync(dir, pristine, { recursive: true })
   return {
-    federation, alice, bob, slice, other, trust: loadTrust([federation.trust]),
+    federation, pristine, alice, bob, slice, other, trust: loadTrust([federation.trust]),
     sa: signerOf(federation.sa.certificate, federation.sa.key), credential: read(slice.credential),
   }
 }

@@ -201,7 +201,7 @@ describe('violin slice', () => {
       v.tools.err.isTTY = isTTY
       v.time.onSleep = () => (v.time.at - begun > 9_000 ? v.am.settle('geni_notready') : undefined)
       mkdirSync(join(folder(), 'state'))
-      symlinkSync(join((await field()).federation.dir), join(folder(), 'state', 'federation'))
+      symlinkSync((await field()).pristine, join(folder(), 'state', 'federation'))
       const said = await v.run('stop', ...exp1, '--am', 'https://127.0.0.1:1/')
       rmSync(join(folder(), 'state'), { recursive: true })
       if (isTTY) assert.match(said.err, /\r\x1b\[Kviolin: the stop of exp1: 2 of 2 geni_stopping \(8 s\)(\r\x1b\[Kviolin: [^\r]*)*\r\x1b\[K$/) // eslint-disable-line no-control-regex

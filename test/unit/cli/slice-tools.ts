@@ -1,7 +1,7 @@
 // `violin slice` without processes and network: the real commands before the in-process aggregate of the AM's own tests,
 // with a federation on disk, and a clock that moves only when somebody sleeps.
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { CommanderError, type Command } from 'commander'
 import { realRandom } from '../../../base/random.js'
 import type { Struct, Value } from '../../../am-plugin/xmlrpc/value.js'
@@ -65,10 +65,10 @@ export async function cli(stateFolder: string, { empty = false } = {}) {
     }
     return { call, geni: async (method, params) => unwrap(method, await call(method, params)), close: () => { instead.closed++ } }
   }
-  const { federation } = await field()
+  const { pristine } = await field()
   mkdirSync(stateFolder, { recursive: true })
   writeFileSync(join(stateFolder, 'url'), 'https://127.0.0.1:8443/am/3.0\n')
-  if (!empty) symlinkSync(dirname(federation.trust), join(stateFolder, 'federation'))
+  if (!empty) cpSync(pristine, join(stateFolder, 'federation'), { recursive: true })
   const fake = fakeTools(stateFolder, connect)
   fake.time.at = am.time.at
   fake.time.onSleep = () => am.settle('geni_ready')
