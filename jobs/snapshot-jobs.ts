@@ -80,6 +80,7 @@ export async function restoreJob(
 async function keepPresent(
   at: JobParts, slice: SliceRecord, operation: Operation, first: NewSnapshot, how: { again: boolean; giveWay: AbortSignal },
 ): Promise<SliceRecord | undefined> {
+  if (how.again && slice.head === first.snapshot) return slice // the earlier worker came as far as this, and told it
   const cut = await takeWithRoom(at, slice, operation, first, how)
   const text = cut.committed ? committedText(cut.entry) : `snapshot ${first.snapshot} failed: ${cut.reason}`
   await noteEvent(at, slice, { kind: cut.committed ? 'snapshot-committed' : 'snapshot-aborted', text, op: operation.id, who: operation.who })
@@ -202,17 +203,12 @@ async function failRestore(at: JobParts, slice: SliceRecord, operation: Operatio
   })
 }
 
-/**
- * After a snapshot of the policy: what it does not keep goes (retention.ts), but for what the operation that came meanwhile works
- * with: a rollback may be on its way to it.
- */
+/** After a snapshot of the policy: what it does not keep goes (retention.ts). */
 async function retain(at: JobParts, slice: SliceRecord): Promise<void> {
   const now = await at.store.slice(slice.urn)
   if (!now?.policy) return
-  const next = now.operation ? (await at.store.operation(now.operation.id))?.params : undefined
-  const needed = [next?.snapshot, next?.first?.snapshot]
   for (const old of outlived(await at.snapshots.list(slice.uuid), now.policy, now.head, at.clock.now())) {
-    if (!needed.includes(old.id)) await removeByRetention(at, slice, old, 'the policy does not keep it')
+    await removeByRetention(at, slice, old, 'the policy does not keep it')
   }
   await noteCatalogue(at, slice.uuid)
 }

@@ -86,8 +86,11 @@ export class SnapshotRoom {
   }
 }
 
-/** One snapshot of the policy less. */
+/** One snapshot of the policy less, but for one that the operation which holds the slice by now works with: a rollback may be on its way to it. */
 export async function removeByRetention(at: JobParts, slice: SliceRecord, entry: SnapshotEntry, why: string): Promise<void> {
+  const holder = (await at.store.slice(slice.urn))?.operation
+  const next = holder ? await at.store.operation(holder.id) : undefined
+  if (next?.kind !== 'delete-snapshot' && next?.params.snapshot === entry.id) return
   try {
     await at.snapshots.remove(slice.uuid, entry.id)
   } catch (error) {

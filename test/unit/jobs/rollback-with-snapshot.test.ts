@@ -3,6 +3,7 @@ import { realClock, until } from '../../../base/time.js'
 import type { Operation } from '../../../slices/operation.js'
 import type { SliceRecord } from '../../../slices/slice.js'
 import type { RestoreRequest, SnapshotRequest } from '../../../snapshots/needs.js'
+import { removeByRetention } from '../../../jobs/snapshot-room.js'
 import { worker } from './worker.js'
 
 type Worker = Awaited<ReturnType<typeof worker>>
@@ -85,6 +86,8 @@ describe('a rollback that keeps the present first', () => {
       restore: async (request: RestoreRequest) => { asked.push(request); return { run: 'r2', epoch: request.epoch + 1, runningMs: 5 } },
     })
     await next.run(operation.id)
+    const committed = (await w.store.events(slice.uuid, 100)).filter((e) => e.kind === 'snapshot-committed' && e.op === operation.id)
+    assert.equal(committed.length, 1, 'told once')
     assert.deepEqual([asked.length, asked[0]!.snapshot, asked[0]!.token], [1, 's-1', operation.token])
     assert.notEqual(asked[0]!.op, operation.id, 'begun anew, under a name of its own')
     const record = await w.record(slice)
@@ -139,5 +142,15 @@ describe('a rollback that keeps the present first', () => {
     await rollback
     assert.match((await w.record(slice)).slivers[0]!.resourceStatus, /^rolled back to snapshot s-2: /)
     assert.deepEqual((await w.snapshots.list(slice.uuid)).map((e) => e.id), ['s-2', 's-3', 's-4'])
+  })
+
+  it('is not robbed of its snapshot by one of the policy that makes room for itself', async () => {
+    const { w, slice, operation } = await begun()
+    const [entry] = await w.snapshots.list(slice.uuid)
+    await removeByRetention(w.parts, slice, entry!, 'to make room for the next one')
+    assert.equal((await w.snapshots.list(slice.uuid)).length, 1)
+    await w.run(operation.id)
+    await removeByRetention(w.parts, slice, entry!, 'to make room for the next one')
+    assert.deepEqual((await w.snapshots.list(slice.uuid)).map((e) => e.id), ['s-2'])
   })
 })
