@@ -14,7 +14,7 @@ interface Said { code: number | null; out: string; err: string }
 interface Row { id: string; name: string; note: string; current: boolean; parent: string }
 
 describe('violin slice', function () {
-  this.timeout(60_000)
+  this.timeout(120_000) // a killed worker's job is taken up again after some ten seconds
   const state = mkdtempSync(join(tmpdir(), 'vcli-'))
   const orders = mkdtempSync(join(tmpdir(), 'vcli-orders-'))
   let up: ChildProcess
