@@ -19,6 +19,8 @@ import { expireSlivers, finishEndings, keepSchedules, mendLocks, retireOld, snap
 import { clockQueue, openOperationQueue, openRedis, openSchedulers, operationsQueue, runWorker, type RedisAt, type Tick } from './queues.js'
 import { questionAnswerer, questionsQueue, type Question } from './questions.js'
 import { operationRunner } from './slice-jobs.js'
+import { openMetrics } from './metrics.js'
+import { serveMetrics } from './metrics-server.js'
 import { noteCatalogue } from './snapshot-jobs.js'
 import { SnapshotRoom } from './snapshot-room.js'
 import { recoverSlices } from './recovery.js'
@@ -38,6 +40,8 @@ export interface WorkerConfig {
   quotas?: Quotas
   /** No snapshot begins with less than this free where snapshots are kept; limits.freeFloorBytes when it is not said. */
   freeFloorBytes?: number
+  /** Where metrics are served; not at all when it is not said. */
+  metrics?: { host: string; port: number }
   logLevel?: string
   /** Orders for fault points: tests only. */
   faults?: string
@@ -61,7 +65,9 @@ const snapshots = await openSnapshots({
 })
 const queue = openOperationQueue(redis)
 const schedulers = openSchedulers(redis)
+const metrics = config.metrics ? openMetrics({ store, clock }) : undefined
 const parts: PeriodicParts = {
+  ...(metrics ? { meter: metrics } : {}),
   store, hosts, snapshots, mode: config.snapshotMode, graceMs: (config.graceDays ?? 7) * dayMs, clock, random, log, queue, schedulers,
   room: new SnapshotRoom({ quotas: config.quotas ?? standardQuotas, floorBytes: freeFloorBytes }),
 }
@@ -113,6 +119,8 @@ const counting = setInterval(() => {
   }
   void work().catch(complain('the hosts could not be noted'))
 }, hostsMs)
+// who cannot be asked for figures still leads operations
+const metricsServer = metrics && await serveMetrics(config.metrics!, metrics, log).catch(complain('there are no metrics'))
 log.info('worker is up')
 process.send?.({ ready: true })
 
@@ -121,6 +129,7 @@ process.on('SIGTERM', () => {
     clearInterval(watching)
     clearInterval(counting)
     hosts.close()
+    await metricsServer?.close()
     await Promise.all([operations.close(true), ticks.close(true), questions.close(true)])
     await Promise.all([queue.close(), schedulers.close()])
     redis.disconnect()

@@ -82,7 +82,10 @@ async function giveUp(at: PeriodicParts, slice: SliceRecord, why: string): Promi
     for (const sliver of provisioned(record).filter((s) => s.operational === 'geni_failed')) sliver.error = why
     return record
   })
-  if (given.up) await noteEvent(at, slice, { kind: 'recovery-given-up', text: why, who: recoveryWho })
+  if (!given.up) return
+  const action = onFailureOf(slice)
+  if (action !== 'continue') at.meter?.recoveryEnded(action, 'given-up')
+  await noteEvent(at, slice, { kind: 'recovery-given-up', text: why, who: recoveryWho })
 }
 
 /** Has it done well since? Then what comes now is a new failure and not the old one again. */

@@ -7,6 +7,7 @@ import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import { isWaiting } from '../slices/sliver.js'
+import { recoveryWho } from './recovery.js'
 import type { Schedulers } from './queues.js'
 import { deleteSnapshotJob, restoreJob, snapshotJob } from './snapshot-jobs.js'
 import type { JobParts } from './surroundings.js'
@@ -58,6 +59,7 @@ async function admitted(at: Parts, id: string): Promise<Operation | undefined> {
   const slice = await at.store.slice(operation.slice)
   if (holds(slice, operation)) return operation
   await endOperation(at, operation, { state: 'pre-empted', error: 'another operation came first' }, () => undefined)
+  count(at, { ...operation, state: 'pre-empted' })
   return undefined
 }
 
@@ -77,7 +79,13 @@ async function runOperation(at: Parts, id: string, giveWay: AbortSignal): Promis
   }
   const ended = await at.store.operation(id)
   log.info({ end: ended?.state, error: ended?.error }, 'operation ended')
+  if (ended && ended.ended !== '') count(at, ended)
   await recheck(at, operation.slice)
+}
+
+function count(at: Parts, { kind, state, who, params }: Operation): void {
+  at.meter?.operationEnded(kind, state)
+  if (who === recoveryWho) at.meter?.recoveryEnded(kind === 'rollback' ? 'rollback' : params.snapshot === undefined ? 'fail' : 'suspend', state)
 }
 
 /** What the operation itself did not foresee. Slivers that it left waiting have failed; the others are told of it. */

@@ -56,6 +56,7 @@ export async function restoreJob(
       slice: { urn: slice.urn, uuid: slice.uuid },
       run: slice.run, epoch: slice.epoch, members: membersOf(slice),
     })
+    if (operation.kind === 'rollback') at.meter?.rolledBack(went.runningMs)
     const frames = went.firstFrameMs === undefined ? '' : `, first frames after ${went.firstFrameMs} ms`
     const text = `${operation.kind === 'resume' ? 'resumed from' : 'rolled back to'} snapshot ${wanted}: running again after ${went.runningMs} ms${frames}`
     const told = operation.who === recoveryWho ? `${await recoveredText(at, slice, operation)}; ${text}` : text + keptText(operation)
@@ -144,7 +145,9 @@ async function takeWithRoom(
   }
   if (how.again) return noted(await cutBefore(at, slice, wanted))
   const room = { op: operation.id, byPolicy: operation.who === policyWho, giveWay: how.giveWay }
-  return at.room.during(at, slice, room, async () => noted(await takeOne(at, slice, operation, wanted, how.giveWay)))
+  const cut = await at.room.during(at, slice, room, async () => noted(await takeOne(at, slice, operation, wanted, how.giveWay)))
+  if (cut.committed) at.meter?.snapshotCommitted(cut.entry)
+  return cut
 }
 
 async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, wanted: NewSnapshot, giveWay: AbortSignal): Promise<CutResult> {

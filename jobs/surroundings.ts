@@ -5,6 +5,7 @@ import type { Clock } from '../base/time.js'
 import type { SliceStore } from '../slices/slice-store.js'
 import type { SnapshotMode, Snapshots } from '../snapshots/needs.js'
 import type { HostLinks } from './host-links.js'
+import type { Meter } from './meter.js'
 import type { SnapshotRoom } from './snapshot-room.js'
 
 /** Stands as the one who asked, in operations of the checkpoint policy. */
@@ -21,4 +22,6 @@ export interface JobParts {
   clock: Clock
   random: Random
   log: Log
+  /** Undefined: nobody counts. */
+  meter?: Meter
 }

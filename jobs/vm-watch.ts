@@ -41,7 +41,10 @@ class Change {
   }
 
   async tell(at: JobParts, slice: SliceRecord): Promise<void> {
-    for (const happening of this.happenings) await noteEvent(at, slice, happening)
+    for (const happening of this.happenings) {
+      if (happening.kind === 'vm-died') at.meter?.vmDied()
+      await noteEvent(at, slice, happening)
+    }
   }
 }
 

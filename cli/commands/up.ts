@@ -24,6 +24,7 @@ interface UpFlags {
   accelerator: 'auto' | 'kvm' | 'tcg'
   quota: Quotas
   freeFloor: number
+  metrics?: { host: string; port: number }
 }
 
 export function upCommand(at: Surroundings): Command {
@@ -42,6 +43,7 @@ export function upCommand(at: Surroundings): Command {
     .addOption(quotaOption())
     .addOption(new Option('--free-floor <bytes>', 'no snapshot begins with less than this free, such as 2G')
       .argParser(parseFloor).default(limits.freeFloorBytes, shownSize(limits.freeFloorBytes)))
+    .option('--metrics <[host:]port>', 'figures for Prometheus at http://HOST:PORT/metrics (host: 127.0.0.1); without it there are none', parseMetrics)
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
     .action(async (flags: UpFlags) => {
       const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)
@@ -95,6 +97,12 @@ export function parseListen(text: string): { host: string; port: number } {
   const port = Number(m?.[2])
   if (!m || port > 65_535) throw new InvalidArgumentError(`${text} is not HOST:PORT`)
   return { host: m[1]!, port }
+}
+
+export function parseMetrics(text: string): { host: string; port: number } {
+  const { host, port } = /^\d+$/.test(text) ? parseListen(`127.0.0.1:${text}`) : parseListen(text)
+  if (port === 0) throw new InvalidArgumentError(`${text} names no port: choose one from 1 to 65535`)
+  return { host: host.replace(/^\[|\]$/g, ''), port }
 }
 
 function parseQuota(text: string, before: Quotas): Quotas {

@@ -35,6 +35,8 @@ export interface UpOptions {
   quotas: Quotas
   /** No snapshot begins with less than this free. */
   freeFloorBytes: number
+  /** Where the worker serves metrics; nowhere without it. */
+  metrics?: { host: string; port: number }
   software: string
   env: Record<string, string>
 }
@@ -82,7 +84,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     await add(nodeChild('worker', 'jobs/main.js', {
       redis, hosts: [{ name: 'local', socket: layout.agentSocket }], store: layout.store, keyFile: federation.am.key,
       certFile: federation.am.certificate, snapshotMode: options.snapshotMode, authority: options.authority, software: options.software,
-      quotas: options.quotas, freeFloorBytes: options.freeFloorBytes,
+      quotas: options.quotas, freeFloorBytes: options.freeFloorBytes, ...(options.metrics ? { metrics: options.metrics } : {}),
     }, layout, options, clock, say))
     const publicUrl = options.publicUrl ?? `https://${options.listen.host}:${port}`
     await add(nodeChild('am', 'am-plugin/main.js', {
@@ -115,6 +117,7 @@ async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void
     throw new Failure('no-space', `only ${shownSize(bavail * bsize)} are free in ${layout.state}: at least ${shownSize(least)} are needed`)
   }
   if (options.listen.port !== 0) await freePort(options.listen.host, options.listen.port)
+  if (options.metrics) await freePort(options.metrics.host, options.metrics.port, '--metrics')
 }
 
 function isInstalled(program: string, env: Record<string, string>): boolean {
@@ -204,10 +207,10 @@ async function pings(path: string): Promise<boolean> {
 }
 
 /** The port asked for, or any; refuses when somebody has it. */
-export function freePort(host: string, port = 0): Promise<number> {
+export function freePort(host: string, port = 0, flag = '--listen'): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
-    const advice = 'stop what listens there, or choose another address with --listen'
+    const advice = 'stop what listens there, or choose another address with ' + flag
     server.once('error', (cause) => reject(new Refusal('bad-arguments', `${host}:${port} cannot be listened on: ${advice}`, { cause })))
     server.listen(port, host, () => {
       const address = server.address() as { port: number }
