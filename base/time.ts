@@ -1,5 +1,6 @@
 // The only callers of Date and timers are here, so that a simulation can supply its own.
 import { performance } from 'node:perf_hooks'
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 
 export interface Clock {
   /** Wall clock, ms since 1970. For people and leases, never for time-outs. */
@@ -22,6 +23,11 @@ export function rfc3339(ms: number): string {
 
 /** The same with milliseconds: for what follows closely on one another. */
 export const rfc3339ms = (ms: number): string => new Date(ms).toISOString()
+
+/** Sleeps, or ends at once when it is broken off. Never rejects. */
+export async function sleepUnless(brokenOff: AbortSignal, ms: number): Promise<void> {
+  await setTimeoutPromise(ms, undefined, { signal: brokenOff }).catch(() => undefined)
+}
 
 /** Asks again every `everyMs` until `probe` gives something; undefined when `withinMs` has passed. */
 export async function until<T>(

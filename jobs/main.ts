@@ -24,6 +24,7 @@ import { serveMetrics } from './metrics-server.js'
 import { noteCatalogue } from './snapshot-jobs.js'
 import { SnapshotRoom } from './snapshot-room.js'
 import { recoverSlices } from './recovery.js'
+import { openWebhook } from './webhook.js'
 import { noteHostChange, noteHosts, noteReport, reconcile } from './vm-watch.js'
 
 export interface WorkerConfig {
@@ -42,6 +43,8 @@ export interface WorkerConfig {
   freeFloorBytes?: number
   /** Where metrics are served; not at all when it is not said. */
   metrics?: { host: string; port: number }
+  /** Where every event is posted to. */
+  webhook?: string
   logLevel?: string
   /** Orders for fault points: tests only. */
   faults?: string
@@ -121,6 +124,7 @@ const counting = setInterval(() => {
 }, hostsMs)
 // who cannot be asked for figures still leads operations
 const metricsServer = metrics && await serveMetrics(config.metrics!, metrics, log).catch(complain('there are no metrics'))
+const webhook = config.webhook !== undefined ? openWebhook({ url: config.webhook, feed: store.feed, log, ...(metrics ? { meter: metrics } : {}) }) : undefined
 log.info('worker is up')
 process.send?.({ ready: true })
 
@@ -129,7 +133,7 @@ process.on('SIGTERM', () => {
     clearInterval(watching)
     clearInterval(counting)
     hosts.close()
-    await metricsServer?.close()
+    await Promise.all([metricsServer?.close(), webhook?.close()])
     await Promise.all([operations.close(true), ticks.close(true), questions.close(true)])
     await Promise.all([queue.close(), schedulers.close()])
     redis.disconnect()

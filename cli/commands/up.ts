@@ -25,6 +25,7 @@ interface UpFlags {
   quota: Quotas
   freeFloor: number
   metrics?: { host: string; port: number }
+  webhook?: string
 }
 
 export function upCommand(at: Surroundings): Command {
@@ -44,6 +45,7 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--free-floor <bytes>', 'no snapshot begins with less than this free, such as 2G')
       .argParser(parseFloor).default(limits.freeFloorBytes, shownSize(limits.freeFloorBytes)))
     .option('--metrics <[host:]port>', 'figures for Prometheus at http://HOST:PORT/metrics (host: 127.0.0.1); without it there are none', parseMetrics)
+    .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
     .action(async (flags: UpFlags) => {
       const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)
@@ -103,6 +105,17 @@ export function parseMetrics(text: string): { host: string; port: number } {
   const { host, port } = /^\d+$/.test(text) ? parseListen(`127.0.0.1:${text}`) : parseListen(text)
   if (port === 0) throw new InvalidArgumentError(`${text} names no port: choose one from 1 to 65535`)
   return { host: host.replace(/^\[|\]$/g, ''), port }
+}
+
+export function parseWebhook(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !['http:', 'https:'].includes(url.protocol)) {
+    throw new InvalidArgumentError(`${text.slice(0, 80)} is no URL such as https://ops.example.org/violin`)
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new InvalidArgumentError('a name or password in it is not sent: put a secret into its path or query')
+  }
+  return url.href
 }
 
 function parseQuota(text: string, before: Quotas): Quotas {

@@ -37,6 +37,8 @@ export interface UpOptions {
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
   metrics?: { host: string; port: number }
+  /** Where the worker posts every event; nowhere without it. */
+  webhook?: string
   software: string
   env: Record<string, string>
 }
@@ -84,7 +86,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     await add(nodeChild('worker', 'jobs/main.js', {
       redis, hosts: [{ name: 'local', socket: layout.agentSocket }], store: layout.store, keyFile: federation.am.key,
       certFile: federation.am.certificate, snapshotMode: options.snapshotMode, authority: options.authority, software: options.software,
-      quotas: options.quotas, freeFloorBytes: options.freeFloorBytes, ...(options.metrics ? { metrics: options.metrics } : {}),
+      quotas: options.quotas, freeFloorBytes: options.freeFloorBytes, metrics: options.metrics, webhook: options.webhook,
     }, layout, options, clock, say))
     const publicUrl = options.publicUrl ?? `https://${options.listen.host}:${port}`
     await add(nodeChild('am', 'am-plugin/main.js', {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { parseMetrics } from '../../../cli/commands/up.js'
+import { parseMetrics, parseWebhook } from '../../../cli/commands/up.js'
 
 describe('the options of up', () => {
   it('--metrics takes a port of this machine, or an address', () => {
@@ -10,5 +10,15 @@ describe('the options of up', () => {
 
   for (const wrong of ['', '0', 'metrics', '70000', 'host:', ':9464', '127.0.0.1:0', '-1']) {
     it(`--metrics refuses "${wrong}"`, () => assert.throws(() => parseMetrics(wrong), { code: 'commander.invalidArgument' }))
+  }
+
+  it('--webhook takes a URL of http or https', () => {
+    assert.equal(parseWebhook('https://ops.example.org/violin?key=1'), 'https://ops.example.org/violin?key=1')
+    assert.equal(parseWebhook('http://127.0.0.1:9000'), 'http://127.0.0.1:9000/')
+  })
+
+  for (const wrong of ['', 'ops.example.org', 'ftp://ops.example.org/', 'file:///etc/passwd', 'https://', 'https://me:secret@ops.example.org/']) {
+    it(`--webhook refuses "${wrong}"`, () => assert.throws(() => parseWebhook(wrong), (e: Error & { code?: string }) =>
+      e.code === 'commander.invalidArgument' && !e.message.includes('secret@')))
   }
 })
