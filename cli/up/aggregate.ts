@@ -18,6 +18,7 @@ import type { SnapshotMode } from '../../snapshots/needs.js'
 import { Child } from './child.js'
 import { bringUpToDate } from './format.js'
 import { layoutOf, makeFolders, makeStateFolder, type Layout } from './layout.js'
+import { keepLogsBounded } from './logs.js'
 
 export interface UpOptions {
   state: string
@@ -60,13 +61,16 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
   makeStateFolder(layout)
   const unlock = takeLock(layout.lock, `the state folder ${layout.state}`)
   const children: Child[] = []
+  let leaveLogs = () => undefined as void
   const stop = async () => {
     await stopAll(layout, children, say)
+    leaveLogs()
     unlock()
   }
   try {
     await bringUpToDate(layout, options.software, say)
     makeFolders(layout)
+    leaveLogs = await keepLogsBounded(layout.log, say)
     await removeDurably(layout.url) // one that was killed has left its own
     await checkBeforehand(options, layout)
     const port = options.listen.port === 0 ? await freePort(options.listen.host) : options.listen.port
