@@ -125,9 +125,11 @@ export class RestoreHost {
       for (const end of ends) if (end.status === 'rejected') throw end.reason
       faultPoint('agent.restore.loaded')
       const replayed = await this.connect(order, vms)
+      this.tell(order, 'restore prepared', { snapshot: order.snapshot, replayed })
       this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic() })
       return { replayed }
     } catch (error) {
+      this.tell(order, 'restore cannot be prepared', { why: explain(error) })
       await this.abortNow(order)
       throw error
     }
@@ -147,6 +149,7 @@ export class RestoreHost {
     if (!restore) return this.wentBefore(header)
     if (restore.journal.went) return restore.journal.went
     const { order } = restore.journal
+    this.tell(order, 'restore goes')
     const old = await this.at.marks.get(order.slice)
     await Promise.all(order.vms.filter(({ vm }) => !this.inPlace(order, vm)).map(({ vm }) => this.endOld(vm)))
     if (old.current !== noRun && old.current !== order.run) {
@@ -168,6 +171,7 @@ export class RestoreHost {
     restore.journal.went = went
     this.ready.delete(order.op)
     await this.remember(order.op, went)
+    this.tell(order, 'restore done', went)
     return went
   }
 
@@ -181,7 +185,13 @@ export class RestoreHost {
       for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
     }
     await removeDurably(this.path(header.op))
+    if (restore) this.tell(header, 'restore given up')
     return null
+  }
+
+  /** By its operation, as cuts are told: one word finds it in the logs of all processes. */
+  private tell({ op, slice, run }: RestoreHeader, line: string, more: object = {}): void {
+    this.at.log.info({ op, slice, run, ...more }, line)
   }
 
   /** A login that cannot be opened is told and costs no more: the VM runs. */

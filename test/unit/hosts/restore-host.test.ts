@@ -21,7 +21,7 @@ const orderOf = (op: string): RestoreOrder => ({
 describe('the restores of a host', () => {
   const folder = useTempFolder()
 
-  async function host() {
+  async function host(log = silentLog) {
     const asked: string[] = []
     const switchLink = { ask: async (method: string) => { asked.push(method); return null } } as unknown as SwitchLink
     const marks = new SliceMarks(join(folder(), 'slices'))
@@ -32,7 +32,7 @@ describe('the restores of a host', () => {
     await layers.open()
     for (const f of ['restores', `store/${slice}/restores`]) mkdirSync(join(folder(), f), { recursive: true })
     const restores = new RestoreHost(join(folder(), 'restores'), {
-      host: 'h1', store: join(folder(), 'store'), registry, layers, switchLink, hypervisor, marks, clock, log: silentLog,
+      host: 'h1', store: join(folder(), 'store'), registry, layers, switchLink, hypervisor, marks, clock, log,
     })
     const journal = (op: string, text = JSON.stringify({ format: 1, order: orderOf(op), instances: [] })) => {
       writeFileSync(join(folder(), 'restores', `${op}.json`), text)
@@ -56,6 +56,18 @@ describe('the restores of a host', () => {
     assert.match(readFileSync(outcome('well'), 'utf8'), /"abort"/)
     writeFileSync(join(folder(), 'restores', 'gone.json.went'), '{"format":2}')
     await assert.rejects(restores.go({ ...orderOf('gone') }), /gone\.json\.went has format 2/)
+  })
+
+  it('are found in the log by their operation', async () => {
+    const lines: string[] = []
+    const { restores, journal } = await host(Object.assign(Object.create(silentLog) as typeof silentLog, {
+      info: (fields: { op?: string }, line: string) => { lines.push(`${fields.op ?? ''}: ${line}`) },
+    }))
+    journal('rollback-1')
+    await restores.recover()
+    assert.deepEqual(lines, ['rollback-1: restore given up'])
+    await assert.rejects(restores.prepare(orderOf('rollback-2')))
+    assert.deepEqual(lines.slice(1), ['rollback-2: restore cannot be prepared', 'rollback-2: restore given up'])
   })
 
   it('of a VM whose record cannot be read are refused before anything is made', async () => {
