@@ -11,6 +11,7 @@ import { standardQuotas, type Quotas } from '../slices/quota.js'
 import { openQuestions } from '../jobs/questions.js'
 import { openSliceStore } from '../slices/redis-slice-store.js'
 import { answer } from './call.js'
+import { consolePage } from './console-page.js'
 import type { AmParts } from './context.js'
 import { serve } from './server.js'
 
@@ -41,7 +42,7 @@ const parts: AmParts = {
 const trust = loadTrust(config.trust)
 const server = await serve({
   ...config.listen, key: readFileSync(config.keyFile, 'utf8'), cert: readFileSync(config.certFile, 'utf8'), log,
-  handle: (call) => answer(parts, () => trust, call),
+  handle: (call) => answer(parts, () => trust, call), page: (ask) => consolePage(parts, trust, ask),
 })
 log.info({ url: server.url }, 'AM is up')
 process.send?.({ ready: true, url: server.url })

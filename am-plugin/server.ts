@@ -29,6 +29,11 @@ export interface ServerCall {
   peer: Buffer[]
 }
 
+/** A GET of a path, by whoever has these certificates (not verified). */
+export interface PageAsk { callId: string; path: string; peer: Buffer[] }
+/** Plain text. */
+export interface Page { status: number; text: string }
+
 export interface ServerLimits extends AdmissionLimits {
   bodyBytes: number
   connections: number
@@ -53,6 +58,8 @@ export interface ServeOptions {
   log: Log
   /** Answers one call. Should map its own errors to result structs; what it throws is answered by a general one. */
   handle: (call: ServerCall) => Promise<Value>
+  /** Answers a GET, or (undefined) leaves it to the greeting. */
+  page?: (ask: PageAsk) => Promise<Page | undefined>
   limits?: Partial<ServerLimits>
   random?: Random
 }
@@ -138,12 +145,26 @@ class Door {
     response.on('error', () => undefined) // the client has gone: nobody is left to tell
     try {
       if (request.method === 'POST') await this.answerCall(request, response)
-      else if (request.method === 'GET' || request.method === 'HEAD') this.send(response, 200, 'text/plain', greeting)
+      else if (request.method === 'GET' || request.method === 'HEAD') await this.answerPage(request, response)
       else this.send(response, 405, 'text/plain', 'Only POST (XML-RPC) and GET are answered here.\n')
     } catch (error) {
       this.options.log.error({ err: error }, 'a request could not be answered')
       request.destroy()
     }
+  }
+
+  private async answerPage(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const ask = { callId: token(this.random, 6), path: pathOf(request), peer: peerChain(request.socket) }
+    let page: Page = { status: 200, text: greeting }
+    try {
+      const late = () => new Failure('timed-out', 'the page did not come in time')
+      page = (await this.admission.run(() => within(this.bounds.callMs, this.options.page?.(ask) ?? Promise.resolve(undefined), late))) ?? page
+    } catch (error) {
+      const busy = error instanceof Refusal
+      if (!busy) this.options.log.error({ call: ask.callId, path: ask.path.slice(0, 80), err: error }, 'a page failed')
+      page = { status: 503, text: `${busy ? error.message : `internal error; the log of the aggregate has it under call ${ask.callId}`}\n` }
+    }
+    this.send(response, page.status, 'text/plain; charset=utf-8', page.text)
   }
 
   private async answerCall(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -166,7 +187,7 @@ class Door {
   }
 
   private async call(request: IncomingMessage, body: Buffer, callId: string): Promise<Buffer> {
-    const path = request.url?.split('?', 1)[0] ?? '/'
+    const path = pathOf(request)
     const log = this.options.log.child({ call: callId })
     let method = ''
     try {
@@ -196,10 +217,14 @@ class Door {
 
   private send(response: ServerResponse, status: number, type: string, body: string | Buffer): void {
     if (this.closing) response.shouldKeepAlive = false
-    response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) })
+    // what a guest wrote must not be taken for a page of ours, nor kept by a browser
+    const careful = { 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' }
+    response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), ...careful })
     response.end(body)
   }
 }
+
+const pathOf = (request: IncomingMessage): string => request.url?.split('?', 1)[0] ?? '/'
 
 function read(body: Buffer): { method: string; params: Value[] } {
   try {

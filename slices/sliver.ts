@@ -54,6 +54,7 @@ export const mayBegin: Record<string, OperationalState[]> = {
   violin_list: provisionedStates,
   violin_events: provisionedStates,
   violin_console: provisionedStates,
+  geni_console_url: provisionedStates,
   violin_delete: ['geni_ready', 'geni_failed', 'geni_notready', 'violin_suspended'],
   violin_set_policy: provisionedStates,
 }

@@ -16,7 +16,7 @@ import {
 import { credentialsArgument, flag, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
 import { chooseSnapshot, newSnapshot, snapshotStruct, snapshotUrnOf } from '../snapshot-names.js'
 import type { Struct, Value } from '../xmlrpc/value.js'
-import { showConsoles, tellEvents, withProvisioned } from './reading-actions.js'
+import { nameConsole, showConsoles, tellEvents, withProvisioned } from './reading-actions.js'
 
 interface Action { kind: OperationKind; state?: OperationalState; text: string }
 
@@ -31,7 +31,7 @@ const actions: Record<string, Action> = {
   violin_delete: { kind: 'delete-snapshot', text: 'a snapshot is being deleted' },
 }
 /** For these the right to read is enough. */
-const reading = new Set(['violin_list', 'violin_events', 'violin_console'])
+const reading = new Set(['violin_list', 'violin_events', 'violin_console', 'geni_console_url'])
 
 export async function performOperationalAction(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
   const urns = urnsArgument(params[0])
@@ -48,10 +48,10 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
   refuseShutDown(slice)
   const states = Object.hasOwn(mayBegin, action) ? mayBegin[action]! : undefined
   if (!states) throw new Refusal('unsupported', `there is no action "${action.slice(0, 60)}" here: there are ${Object.keys(mayBegin).join(', ')}`)
-  if (action === 'violin_console') {
+  if (action === 'violin_console' || action === 'geni_console_url') {
     target = withProvisioned(slice, target)
     refuseState(action, states, slice, target.slivers)
-    return showConsoles(at, target, options)
+    return action === 'violin_console' ? showConsoles(at, target, options) : nameConsole(at, target)
   }
   if (action.startsWith('violin_') && !isWholeSlice(target)) {
     throw new Refusal('unsupported', `${action} works on whole slices: give the slice URN, or all ${provisioned(slice).length} of its slivers`)

@@ -1,8 +1,9 @@
-// Actions that only read: what happened (violin_events), and what a node's console says (violin_console). They are allowed in
-// every state, also while the slice is busy.
+// Actions that only read: what happened (violin_events), what a node's console says (violin_console), and where a browser finds
+// that (geni_console_url). They are allowed in every state, also while the slice is busy.
 import { Failure, Refusal } from '../../base/errors.js'
 import type { SliceEvent } from '../../slices/event.js'
 import { provisioned, type SliceRecord } from '../../slices/slice.js'
+import { consoleUrl } from '../console-page.js'
 import { sliverStruct, type AmParts, type Target } from '../context.js'
 import { countOption } from '../options.js'
 import { xmlSafe } from '../xmlrpc/encode.js'
@@ -35,6 +36,15 @@ export async function showConsoles(at: AmParts, target: Target, options: Struct)
     if (text === undefined) throw new Failure('failed', `the console of ${sliver.clientId} is missing in the answer`)
     return sliverStruct(sliver, { violin_console: xmlSafe(text) })
   })
+}
+
+/** As other aggregates answer it: the URL and nothing around it. */
+export function nameConsole(at: AmParts, target: Target): Value {
+  const [sliver, ...others] = target.slivers
+  if (!sliver || others.length > 0) {
+    throw new Refusal('bad-arguments', `geni_console_url is for one sliver: give its URN, not those of ${target.slivers.length}`)
+  }
+  return consoleUrl(at.publicUrl, sliver)
 }
 
 /** What an action on single slivers means by a slice URN: those that have, or will have, a VM. */

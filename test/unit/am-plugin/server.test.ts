@@ -154,6 +154,25 @@ describe('the XML-RPC server', () => {
     assert.equal((await http('PUT', 'x')).status, 405)
   })
 
+  it('answers a GET with a page where there is one, by the path and the certificates of whoever asks, and survives one that fails', async () => {
+    const asked: { path: string; peer: number }[] = []
+    const pages = await start({
+      page: async ({ path, peer }) => {
+        asked.push({ path, peer: peer.length })
+        if (path === '/broken') throw new Error('a bug')
+        return path === '/console/v-1' ? { status: 403, text: 'not for you: ä\n' } : undefined
+      },
+    })
+    const page = await http('GET', undefined, {}, '/console/v-1?x=1', pages)
+    assert.deepEqual([page.status, page.body.toString(), page.headers['content-type'], page.headers['x-content-type-options'], page.headers['cache-control']],
+      [403, 'not for you: ä\n', 'text/plain; charset=utf-8', 'nosniff', 'no-store'])
+    assert.match((await http('GET', undefined, {}, '/', pages)).body.toString(), /XML-RPC/)
+    const broken = await http('GET', undefined, {}, '/broken', pages)
+    assert.deepEqual([broken.status, /call [0-9a-f]{12}/.test(broken.body.toString()), broken.body.toString().includes('a bug')], [503, true, false])
+    assert.deepEqual(asked, [{ path: '/console/v-1', peer: 0 }, { path: '/', peer: 0 }, { path: '/broken', peer: 0 }])
+    await pages.close()
+  })
+
   it('refuses a body over the bound with a sentence that the client can read', async () => {
     const small = await start({ limits: { bodyBytes: 1000 } })
     for (const size of [1001, 3000]) {
