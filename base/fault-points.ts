@@ -21,5 +21,6 @@ export function faultPoint(name: string): void {
   } catch {
     return // no order for this point
   }
-  for (const pid of pids) process.kill(pid, 'SIGKILL')
+  for (const pid of pids.filter((p) => p !== process.pid)) process.kill(pid, 'SIGKILL')
+  if (pids.includes(process.pid)) process.kill(process.pid, 'SIGKILL') // last, or the others would live
 }

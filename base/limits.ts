@@ -38,6 +38,8 @@ export const limits = {
   freeFloorBytes: 512 * 1024 * 1024,
   /** Kept free by a host for the moment when its disk is full; it lasts for minutes of what VMs write. */
   ballastBytes: 128 * 1024 * 1024,
+  /** VMs of a host whose `up` was killed run on for so long: time for somebody to see it, even at a week-end's begin (`up --outlive`). */
+  outliveMs: 24 * 3_600_000,
   /** Policy snapshots kept when the request does not say. */
   keepPolicySnapshots: 8,
   minIntervalMs: 5_000,

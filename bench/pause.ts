@@ -6,9 +6,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import ssh2 from 'ssh2'
 import { silentLog } from '../base/log.js'
 import { realRandom } from '../base/random.js'
+import { newSshKeys } from '../base/ssh-key.js'
 import { realClock as clock, until } from '../base/time.js'
 import { openBank } from '../cli/bank/reader.js'
 import { Qmp } from '../hosts/hypervisor/qemu/qmp.js'
@@ -87,7 +87,7 @@ try {
     keyPem: readFileSync(join(folder, 'key.pem'), 'utf8'), certificatePem: readFileSync(join(folder, 'cert.pem'), 'utf8'),
     am: 'urn:publicid:IDN+bench+authority+am', software: 'bench', clock, random: realRandom, log: silentLog,
   })
-  const keys = ssh2.utils.generateKeyPairSync('ed25519')
+  const keys = newSshKeys()
   specs = Array.from({ length: count }, (_, i) => specOf(i, keys.public))
   let run = '0000000100000000'
   let epoch = 1

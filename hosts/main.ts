@@ -8,6 +8,7 @@ import { makeFolder } from '../base/durable.js'
 import { makeLog } from '../base/log.js'
 import { serveRpc, type RpcServer } from '../base/rpc.js'
 import { realClock as clock } from '../base/time.js'
+import { formatDuration } from '../rspec/duration.js'
 import { agentHandlers, type AgentParts } from './agent.js'
 import { chooseAccelerator, type Accelerator } from './accelerator.js'
 import { Ballast } from './ballast.js'
@@ -40,6 +41,8 @@ export interface AgentConfig {
   hypervisor: 'qemu' | 'simulated'
   qemu: string
   accelerator: Accelerator | 'auto'
+  /** How long VMs run on when `up` is gone and no other has come. */
+  aloneMs: number
   logLevel?: string
   /** Orders for fault points: tests only. */
   faults?: string
@@ -92,7 +95,7 @@ await collapse.collect()
 const server = await serveRpc(config.socket, agentHandlers(agent), log)
 served.by = server
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
-process.send?.({ ready: true, accelerator })
+if (process.connected) process.send?.({ ready: true, accelerator })
 
 async function qemu(guest: GuestImage): Promise<Hypervisor> {
   const chosen = await chooseAccelerator({ wanted: config.accelerator, binary: config.qemu, image: guest, folder: config.folder, clock, log })
@@ -100,6 +103,8 @@ async function qemu(guest: GuestImage): Promise<Hypervisor> {
   return new Qemu({ binary: config.qemu, accelerator: chosen, version, makeRoom: () => ballast.release() }, clock, log)
 }
 
+let ending = false
+let alone: NodeJS.Timeout | undefined
 const outcomesMs = 2_000
 const collapseMs = 30_000
 const roomMs = 500
@@ -130,18 +135,33 @@ const consoles = setInterval(() => {
   void registry.boundConsoles().finally(() => { bounding = false })
 }, consolesMs)
 
-process.on('SIGTERM', () => {
-  void (async () => {
-    clearInterval(watching)
-    clearInterval(merging)
-    clearInterval(room)
-    await collapse.stop()
-    clearInterval(looking)
-    watchdog.close()
-    clearInterval(consoles)
-    await server.close()
-    registry.releaseAll()
-    switchLink.close()
-    process.disconnect?.()
-  })()
-})
+// When `up` is killed we stay: what was being cut or restored is ended as ever, so that no VM is left standing, and the next `up` puts
+// an agent of its own in our place. When none comes for long, nothing is left behind.
+process.once('disconnect', beAlone)
+if (process.connected === false) beAlone() // it went while we were starting
+process.on('SIGTERM', () => void end())
+
+function beAlone(): void {
+  if (ending) return
+  log.warn({ forMs: config.aloneMs }, 'up is gone: VMs run on until another one comes, or this time is over')
+  alone = setTimeout(() => void endAlone(), config.aloneMs)
+}
+
+async function endAlone(): Promise<void> {
+  log.warn('no other up has come: ending the VMs and the switch')
+  await registry.endAll(`no \`violin up\` had run on its host for ${formatDuration(config.aloneMs)}: it was ended`)
+  await end(() => switchLink.end())
+}
+
+async function end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+  ending = true
+  clearTimeout(alone)
+  for (const timer of [watching, merging, room, looking, consoles]) clearInterval(timer)
+  watchdog.close()
+  await collapse.stop()
+  await server.close()
+  registry.releaseAll()
+  await last().catch((error: unknown) => log.error({ err: error }, 'the switch could not be ended'))
+  switchLink.close()
+  if (process.connected) process.disconnect()
+}

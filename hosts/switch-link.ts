@@ -46,6 +46,13 @@ export class SwitchLink {
     })
   }
 
+  /** After: the switch has been told to end. */
+  async end(): Promise<void> {
+    const { rpc } = this
+    this.closed = true
+    await rpc?.request('end', {}, askMs)
+  }
+
   ask<K extends keyof SwitchAsks>(method: K, detail: SwitchAsks[K][0], timeoutMs = askMs): Promise<SwitchAsks[K][1]> {
     if (!this.rpc) return Promise.reject(new Failure('host-lost', 'the switch is not connected'))
     return this.rpc.request(method, detail, timeoutMs)

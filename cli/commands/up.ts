@@ -5,12 +5,16 @@ import { explain } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
 import { parseSize, shownSize } from '../../base/sizes.js'
 import { realClock } from '../../base/time.js'
+import { formatDuration, parseDuration } from '../../rspec/duration.js'
 import { parseQuotas, standardQuotas, type Quotas } from '../../slices/quota.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
 import type { Surroundings } from '../surroundings.js'
 import { startAggregate } from '../up/aggregate.js'
 
 export const snapshotModes: SnapshotMode[] = ['live', 'stop', 'drop', 'uncoordinated']
+
+/** A timer knows no longer one. */
+const longestOutliveMs = 20 * 86_400_000
 
 interface UpFlags {
   state: string
@@ -26,6 +30,7 @@ interface UpFlags {
   freeFloor: number
   metrics?: { host: string; port: number }
   webhook?: string
+  outlive: number
 }
 
 export function upCommand(at: Surroundings): Command {
@@ -45,6 +50,8 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--free-floor <bytes>', 'no snapshot begins with less than this free, such as 2G')
       .argParser(parseFloor).default(limits.freeFloorBytes, shownSize(limits.freeFloorBytes)))
     .option('--metrics <[host:]port>', 'figures for Prometheus at http://HOST:PORT/metrics (host: 127.0.0.1); without it there are none', parseMetrics)
+    .addOption(new Option('--outlive <duration>', 'how long VMs run on when this is killed and not started again')
+      .argParser(parseOutlive).default(limits.outliveMs, formatDuration(limits.outliveMs)))
     .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
     .action(async (flags: UpFlags) => {
@@ -55,7 +62,7 @@ export function upCommand(at: Surroundings): Command {
         process.on('SIGTERM', () => resolve())
       })
       const aggregate = await startAggregate({
-        ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, trust: flags.trust ?? [],
+        ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, outliveMs: flags.outlive, trust: flags.trust ?? [],
         snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
         ...(flags.redis ? { redisUrl: flags.redis } : {}), program: at.program, imageFolder: at.imageFolder, software: at.software, env: at.env,
       }, realClock, say)
@@ -98,13 +105,21 @@ export function parseListen(text: string): { host: string; port: number } {
   const m = /^(\[[0-9a-fA-F:]+\]|[^:]+):(\d{1,5})$/.exec(text)
   const port = Number(m?.[2])
   if (!m || port > 65_535) throw new InvalidArgumentError(`${text} is not HOST:PORT`)
-  return { host: m[1]!, port }
+  return { host: m[1]!.replace(/^\[|\]$/g, ''), port } // brackets belong to URLs, not to addresses
 }
 
 export function parseMetrics(text: string): { host: string; port: number } {
   const { host, port } = /^\d+$/.test(text) ? parseListen(`127.0.0.1:${text}`) : parseListen(text)
   if (port === 0) throw new InvalidArgumentError(`${text} names no port: choose one from 1 to 65535`)
-  return { host: host.replace(/^\[|\]$/g, ''), port }
+  return { host, port }
+}
+
+export function parseOutlive(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === undefined || ms < 1000 || ms > longestOutliveMs) {
+    throw new InvalidArgumentError(`${text} is no duration from PT1S to ${formatDuration(longestOutliveMs)}, such as PT12H`)
+  }
+  return ms
 }
 
 export function parseWebhook(text: string): string {

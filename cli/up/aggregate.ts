@@ -15,7 +15,7 @@ import type { Clock } from '../../base/time.js'
 import { createFederation, openFederation, type Federation } from '../../certs/issue.js'
 import type { Quotas } from '../../slices/quota.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
-import { Child } from './child.js'
+import { Child, type ChildSpec } from './child.js'
 import { bringUpToDate } from './format.js'
 import { layoutOf, makeFolders, makeStateFolder, type Layout } from './layout.js'
 import { keepLogsBounded } from './logs.js'
@@ -38,6 +38,8 @@ export interface UpOptions {
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
   metrics?: { host: string; port: number }
+  /** How long VMs run on when we are killed and not started again. */
+  outliveMs: number
   /** Where the worker posts every event; nowhere without it. */
   webhook?: string
   software: string
@@ -82,17 +84,19 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     const redis = options.redisUrl ? { url: options.redisUrl } : { path: layout.redisSocket }
     if (!options.redisUrl) await add(redisChild(layout, options, clock, say)).catch((cause: unknown) => { throw withoutRedis(layout, cause) })
     await startSwitch(layout, options, clock, say, children)
-    await add(nodeChild('agent', 'hosts/main.js', {
+    const agent = nodeChild('agent', 'hosts/main.js', {
       host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
       switchSocket: layout.switchSocket, imageFolder: options.imageFolder, hypervisor: options.hypervisor,
-      qemu: 'qemu-system-x86_64', accelerator: options.accelerator,
-    }, layout, options, clock, say))
+      qemu: 'qemu-system-x86_64', accelerator: options.accelerator, aloneMs: options.outliveMs,
+    }, layout, options, clock, say, { pidFile: layout.agentPid })
+    children.push(agent)
+    await agent.startAnew()
     await add(nodeChild('worker', 'jobs/main.js', {
       redis, hosts: [{ name: 'local', socket: layout.agentSocket }], store: layout.store, keyFile: federation.am.key,
       certFile: federation.am.certificate, snapshotMode: options.snapshotMode, authority: options.authority, software: options.software,
       quotas: options.quotas, freeFloorBytes: options.freeFloorBytes, metrics: options.metrics, webhook: options.webhook,
     }, layout, options, clock, say))
-    const publicUrl = options.publicUrl ?? `https://${options.listen.host}:${port}`
+    const publicUrl = options.publicUrl ?? `https://${urlHost(options.listen.host)}:${port}`
     await add(nodeChild('am', 'am-plugin/main.js', {
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
@@ -109,6 +113,9 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     throw error
   }
 }
+
+/** As it is written in a URL: IPv6 addresses in brackets. */
+const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void> {
   if (options.hypervisor === 'qemu' && !existsSync(join(options.imageFolder, 'image.json'))) {
@@ -156,9 +163,9 @@ function withoutRedis(layout: Layout, cause: unknown): Failure {
     'if it is damaged, copy the folder, then mend it with redis-check-aof', { cause })
 }
 
-function nodeChild(name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void): Child {
+function nodeChild(name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void, outlives?: ChildSpec['outlives']): Child {
   return new Child({
-    name, command: [process.execPath, '--enable-source-maps', join(options.program, main)], ready: 'ipc',
+    name, ...(outlives ? { outlives } : {}), command: [process.execPath, '--enable-source-maps', join(options.program, main)], ready: 'ipc',
     env: { ...options.env, VIOLIN_CONFIG: JSON.stringify({ ...config, faults: options.env['VIOLIN_FAULTS'] }) }, logFile: join(layout.log, `${name}.log`),
   }, clock, say)
 }

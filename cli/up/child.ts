@@ -1,6 +1,7 @@
 // One supervised process: started, waited for until it says that it is ready, started again when it ends, with back-off.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { Failure } from '../../base/errors.js'
 import { until, within, type Clock } from '../../base/time.js'
 
@@ -11,12 +12,14 @@ export interface ChildSpec {
   logFile: string
   /** When it counts as ready: it says so over its ipc channel, or this answers true. */
   ready: 'ipc' | (() => Promise<boolean>)
-  /** Outlives us when we are killed; else it is ended with us. Its pid is kept in this file, for the next one of us. */
+  /** It outlives us when we are killed; else it is ended with us. Its pid is kept in this file, for the next one of us. */
   outlives?: { pidFile: string }
 }
 
 const readyMs = 60_000
 const stopMs = 10_000
+/** The same for one of an earlier `up`: the next one waits. */
+const replaceMs = 3_000
 const firstWaitMs = 100
 const longestWaitMs = 5_000
 
@@ -42,6 +45,12 @@ export class Child {
     await this.launch()
   }
 
+  /** As start(), and in the place of one that an earlier `up` has started. */
+  async startAnew(): Promise<void> {
+    await this.endTakenOver(replaceMs)
+    await this.launch()
+  }
+
   /** One that an earlier `up` has started runs already: it is started again when it ends. */
   takeOver(gone: Promise<void>): void {
     void gone.then(() => { if (!this.stopping) void this.again('it was of an earlier up') })
@@ -62,20 +71,24 @@ export class Child {
     })
   }
 
-  private async endTakenOver(): Promise<void> {
+  private async endTakenOver(patienceMs = stopMs): Promise<void> {
     const { outlives, command } = this.spec
     if (!outlives || !existsSync(outlives.pidFile)) return
     const pid = Number(readFileSync(outlives.pidFile, 'utf8'))
     const isOurs = () => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(command.at(-1)!)
+        const of = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'utf8')
+        return of('cmdline').includes(command.at(-1)!) && of('environ').includes(dirname(outlives.pidFile)) // not one of another aggregate
       } catch {
         return false
       }
     }
     if (!isOurs()) return
     process.kill(pid, 'SIGTERM')
-    if (!(await until(this.clock, stopMs, 10, () => (isOurs() ? undefined : true)))) process.kill(pid, 'SIGKILL')
+    const gone = () => until(this.clock, patienceMs, 10, () => (isOurs() ? undefined : true))
+    if (await gone()) return
+    process.kill(pid, 'SIGKILL')
+    if (!(await gone())) throw new Failure('timed-out', `${this.spec.name} of an earlier up (process ${pid}) does not end`)
   }
 
   private async launch(): Promise<void> {

@@ -22,6 +22,7 @@ export interface Layout {
   switchSocket: string
   switchPid: string
   agentSocket: string
+  agentPid: string
 }
 
 export function layoutOf(stateFolder: string): Layout {
@@ -32,7 +33,7 @@ export function layoutOf(stateFolder: string): Layout {
     lock: join(state, 'lock'), url: join(state, 'url'), federation: join(state, 'federation'), redis: join(state, 'redis'), store: join(state, 'snapshots'),
     host: join(state, 'host'), switch: join(state, 'switch'), log: join(state, 'log'),
     redisSocket: join(run, 'redis.sock'), switchSocket: join(run, 'switch.sock'), switchPid: join(run, 'switch.pid'),
-    agentSocket: join(run, 'agent.sock'),
+    agentSocket: join(run, 'agent.sock'), agentPid: join(run, 'agent.pid'),
   }
 }
 

@@ -1,4 +1,5 @@
-// The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody.
+// The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody. It ends when it is told
+// to, by `up` or by an agent that nobody has supervised for long.
 import { makeFolder } from '../../base/durable.js'
 import { goFirst, lead, stopLeading } from '../../base/priority.js'
 import { makeLog } from '../../base/log.js'
@@ -29,15 +30,16 @@ const theSwitch = new Switch({
   tell: (what, detail) => served.by?.notify(what, detail),
   urgency: { begin: lead, end: stopLeading },
 })
-const server = await serveRpc(config.socket, theSwitch.handlers, log)
+const server = await serveRpc(config.socket, { ...theSwitch.handlers, end: () => { setImmediate(end) } }, log)
 served.by = server
 const ticking = setInterval(() => theSwitch.tick(), tickMs)
 log.info({ socket: config.socket }, 'switch is up')
 process.send?.({ ready: true })
 
-process.on('SIGTERM', () => {
+function end(): void {
   clearInterval(ticking)
   theSwitch.close()
   void server.close()
-  process.disconnect?.()
-})
+  if (process.connected) process.disconnect()
+}
+process.on('SIGTERM', end)

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import ssh2 from 'ssh2'
 import { realRandom } from '../../base/random.js'
+import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { issueSlice, issueUser, openFederation } from '../../certs/issue.js'
 import { AmError, makeAmClient } from '../../cli/am-client.js'
@@ -34,9 +35,11 @@ export class FaultRig {
   readonly state: string
   /** Orders for fault points. */
   readonly orders: string
+  /** More options of `up`. */
+  readonly upOptions: string[] = []
   slice!: SliceClient
   private readonly hypervisor: HypervisorKind
-  private readonly keys = ssh2.utils.generateKeyPairSync('ed25519')
+  private readonly keys = newSshKeys()
   private up!: ChildProcess
   private port = 0
   private uuid = ''
@@ -273,12 +276,12 @@ export class FaultRig {
 
   private async startUp(): Promise<string> {
     const log = openSync(join(this.state, 'up.log'), 'a')
-    this.up = spawn(process.execPath, [main, 'up', '--state', this.state, '--listen', `127.0.0.1:${this.port}`, '--hypervisor', this.hypervisor], {
+    this.up = spawn(process.execPath, [main, 'up', '--state', this.state, '--listen', `127.0.0.1:${this.port}`, '--hypervisor', this.hypervisor, ...this.upOptions], {
       stdio: ['ignore', 'pipe', log], env: { ...process.env, VIOLIN_FAULTS: this.orders },
     })
     return new Promise((ready, fail) => {
       let said = ''
-      this.up.once('exit', (code) => fail(new Error(`up ended with ${code ?? '?'}`)))
+      this.up.once('exit', (code) => fail(new Error(`up ended with ${code ?? '?'}: ${readFileSync(join(this.state, 'up.log'), 'utf8').trim().slice(-1000)}`)))
       this.up.stdout!.on('data', (chunk: Buffer) => {
         said += chunk.toString()
         const url = /^ready (\S+)$/m.exec(said)?.[1]
@@ -288,7 +291,7 @@ export class FaultRig {
   }
 
   /** Our processes whose command line has `word`, by the state or run folder in their command line or environment. */
-  private pids(word: string): number[] {
+  pids(word: string): number[] {
     const { run } = layoutOf(this.state)
     return readdirSync('/proc').filter((n) => /^\d+$/.test(n) && Number(n) !== process.pid).map(Number).filter((pid) => {
       try {

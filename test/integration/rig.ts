@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import ssh2 from 'ssh2'
 import { silentLog } from '../../base/log.js'
+import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { readImage, simulatedImage, type GuestImage } from '../../hosts/guest-image.js'
 import { guestFiles, tar } from '../../hosts/guest-config.js'
@@ -30,7 +31,7 @@ export interface Login { run(command: string): Promise<string>; close(): void }
 
 export class Rig {
   readonly folder = mkdtempSync(join(tmpdir(), 'vrig-'))
-  readonly keys = ssh2.utils.generateKeyPairSync('ed25519')
+  readonly keys = newSshKeys()
   readonly hypervisor: Hypervisor
   readonly layers: Layers
   readonly switchLink: SwitchLink

@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict'
 import type { AddressInfo } from 'node:net'
 import ssh2 from 'ssh2'
+import { newSshKeys } from '../../../base/ssh-key.js'
 import { openBank } from '../../../cli/bank/reader.js'
 
-const keys = () => ssh2.utils.generateKeyPairSync('ed25519')
 
 /** An ssh server whose n-th command (from 0) is answered by `answer(n)`; undefined cuts the connection instead. */
 async function guest(answer: (n: number, command: string) => { code: number; out?: string; err?: string } | undefined) {
   let commands = 0
   const connections = new Set<ssh2.Connection>()
-  const server = new ssh2.Server({ hostKeys: [keys().private] }, (connection) => {
+  const server = new ssh2.Server({ hostKeys: [newSshKeys().private] }, (connection) => {
     connections.add(connection)
     connection.on('error', () => undefined)
     connection.on('authentication', (context) => context.accept())
@@ -27,7 +27,7 @@ async function guest(answer: (n: number, command: string) => { code: number; out
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
   const { port } = server.address() as AddressInfo
-  const bank = openBank({ name: 'a', host: '127.0.0.1', port, username: 'user', privateKey: keys().private })
+  const bank = openBank({ name: 'a', host: '127.0.0.1', port, username: 'user', privateKey: newSshKeys().private })
   const close = () => {
     bank.close()
     for (const connection of connections) connection.end()

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { parseMetrics, parseWebhook } from '../../../cli/commands/up.js'
+import { parseListen, parseMetrics, parseOutlive, parseWebhook } from '../../../cli/commands/up.js'
 
 describe('the options of up', () => {
+  it('--listen takes an IPv6 address in brackets', () => assert.deepEqual(parseListen('[::1]:8443'), { host: '::1', port: 8443 }))
+
   it('--metrics takes a port of this machine, or an address', () => {
     assert.deepEqual(parseMetrics('9464'), { host: '127.0.0.1', port: 9464 })
     assert.deepEqual(parseMetrics('10.0.0.5:9464'), { host: '10.0.0.5', port: 9464 })
@@ -10,6 +12,11 @@ describe('the options of up', () => {
 
   for (const wrong of ['', '0', 'metrics', '70000', 'host:', ':9464', '127.0.0.1:0', '-1']) {
     it(`--metrics refuses "${wrong}"`, () => assert.throws(() => parseMetrics(wrong), { code: 'commander.invalidArgument' }))
+  }
+
+  it('--outlive takes a duration', () => assert.equal(parseOutlive('PT12H'), 12 * 3_600_000))
+  for (const wrong of ['', '24h', 'PT0S', 'P30D', '-PT1H']) {
+    it(`--outlive refuses "${wrong}"`, () => assert.throws(() => parseOutlive(wrong), { code: 'commander.invalidArgument' }))
   }
 
   it('--webhook takes a URL of http or https', () => {

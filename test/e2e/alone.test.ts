@@ -1,0 +1,48 @@
+// `up` is killed and nobody starts another one: VMs run on, none is left standing, and in the end nothing is left behind.
+import assert from 'node:assert/strict'
+import { realClock as clock, until } from '../../base/time.js'
+import { FaultRig } from '../faults/rig.js'
+
+describe('a host whose up was killed', function () {
+  this.timeout(180_000)
+  let rig: FaultRig
+
+  beforeEach(() => { rig = new FaultRig('simulated') })
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed') await rig.abandon()
+    else await rig.close()
+  })
+
+  for (const point of ['agent.cut.stopped', 'agent.cut.flipped']) {
+    it(`in the middle of a cut (${point}) lets all VMs run on, and the next one goes on with them`, async () => {
+      await rig.open('on_failure="rollback" retries="100"')
+      const [vms, agent] = [rig.vmPids(), rig.pidOf('agent')]
+      rig.arm(point, 'up')
+      await rig.whenFree(() => rig.slice.action('violin_snapshot'))
+      await rig.struck(point)
+      await rig.assertMoving()
+      assert.equal(rig.pidOf('agent'), agent, 'it is the agent that looks after them')
+      await rig.startAgain()
+      assert.notEqual(rig.pidOf('agent'), agent, 'the next one brings its own')
+      await rig.ready()
+      await rig.assertClean()
+      await rig.snapshot()
+      await rig.assertConserved()
+      assert.deepEqual(rig.vmPids(), vms, 'no VM was ended')
+    })
+  }
+
+  it('ends VMs, switch and agent after the time that --outlive names, and the next one brings the slice back', async () => {
+    rig.upOptions.push('--outlive', 'PT3S')
+    await rig.open('on_failure="rollback" retries="100"')
+    await rig.snapshot()
+    process.kill(rig.pidOf('up'), 'SIGKILL')
+    assert.ok(await until(clock, 30_000, 50, () => (rig.pids('').length === 0 ? true : undefined)), 'nothing is left')
+    await rig.startAgain()
+    assert.match(await rig.recovered(), /no `violin up` had run on its host for PT3S/)
+    await rig.assertMoving()
+    await rig.ready()
+    await rig.assertClean()
+    await rig.assertConserved()
+  })
+})
