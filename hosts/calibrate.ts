@@ -1,7 +1,9 @@
 // Gives the switch a counting base in common with the devices of a VM: without one the next cut cannot tell which frames
 // QEMU had taken and not yet handed to the guest. Needed after a boot (frames that came before the guest's driver are
 // counted nowhere) and when the switch was restarted. Costs one stop of about a millisecond.
+import { explain } from '../base/errors.js'
 import { limits } from '../base/limits.js'
+import type { Log } from '../base/log.js'
 import { until, type Clock } from '../base/time.js'
 import type { Vm } from './hypervisor/hypervisor.js'
 import type { SwitchLink } from './switch-link.js'
@@ -9,8 +11,15 @@ import type { SwitchLink } from './switch-link.js'
 const settledMs = 20
 const settleMs = 1_000
 
-/** After: the VM runs and, unless it takes nothing any more, has a base. */
-export async function calibrate(vm: Vm, switchLink: SwitchLink, clock: Clock): Promise<void> {
+interface CalibrateParts { switchLink: SwitchLink; clock: Clock; log: Log }
+
+/** After: the VM runs and, unless it takes nothing any more, has a base. One that cannot be given one (it hangs) costs its next cut the witness. */
+export async function calibrate(vm: Vm, at: CalibrateParts): Promise<void> {
+  await giveBase(vm, at).catch((error: unknown) => at.log.warn({ vm: vm.instance.spec.vm, why: explain(error) }, 'it has no counting base'))
+}
+
+/** The same, and fails when it cannot be done. */
+export async function giveBase(vm: Vm, { switchLink, clock }: Omit<CalibrateParts, 'log'>): Promise<void> {
   const { spec, run } = vm.instance
   const ref = { slice: spec.slice, run, vm: spec.vm }
   const { drained } = await switchLink.ask('quiet', { ...ref, withinMs: limits.drainMs })

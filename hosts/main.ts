@@ -138,7 +138,7 @@ const consoles = setInterval(() => {
 // When `up` is killed we stay: what was being cut or restored is ended as ever, so that no VM is left standing, and the next `up` puts
 // an agent of its own in our place. When none comes for long, nothing is left behind.
 process.once('disconnect', beAlone)
-if (process.connected === false) beAlone() // it went while we were starting
+if (!process.connected) beAlone() // it went while we were starting
 process.on('SIGTERM', () => void end())
 
 function beAlone(): void {

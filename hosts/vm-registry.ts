@@ -160,14 +160,8 @@ export class VmRegistry {
     await this.at.cutIsOver(slice)
     for (const vm of this.runningOf(slice)) {
       const name = vm.instance.spec.vm
-      if (this.records.get(name)?.condition === 'ready' && !this.at.mayStand(name)) await this.calibrateVm(vm)
+      if (this.records.get(name)?.condition === 'ready' && !this.at.mayStand(name)) await calibrate(vm, this.at)
     }
-  }
-
-  /** One that cannot be calibrated, a hung one too, costs its next cut the witness and nobody else anything. */
-  private async calibrateVm(vm: Vm): Promise<void> {
-    await calibrate(vm, this.at.switchLink, this.at.clock)
-      .catch((error: unknown) => this.at.log.warn({ vm: vm.instance.spec.vm, why: explain(error) }, 'it has no counting base'))
   }
 
   /** After an agent's death: a VM that stands without reason runs on. Before: open cuts and restores have been ended. */
@@ -356,7 +350,7 @@ export class VmRegistry {
     const answered = await waitForBanner(record.spec.loginPort, this.at.clock, () => vm.ended !== undefined || this.live.get(record.spec.vm) !== vm)
     if (this.live.get(record.spec.vm) !== vm || vm.ended !== undefined) return
     if (answered) {
-      await this.calibrateVm(vm)
+      await calibrate(vm, this.at)
       await this.change(record, 'ready', '')
     }
     else await this.change(record, 'booting', 'it does not answer on its login port: look at its console')

@@ -163,7 +163,9 @@ function withoutRedis(layout: Layout, cause: unknown): Failure {
     'if it is damaged, copy the folder, then mend it with redis-check-aof', { cause })
 }
 
-function nodeChild(name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void, outlives?: ChildSpec['outlives']): Child {
+function nodeChild(
+  name: string, main: string, config: object, layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void, outlives?: ChildSpec['outlives'],
+): Child {
   return new Child({
     name, ...(outlives ? { outlives } : {}), command: [process.execPath, '--enable-source-maps', join(options.program, main)], ready: 'ipc',
     env: { ...options.env, VIOLIN_CONFIG: JSON.stringify({ ...config, faults: options.env['VIOLIN_FAULTS'] }) }, logFile: join(layout.log, `${name}.log`),

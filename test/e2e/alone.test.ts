@@ -17,7 +17,7 @@ describe('a host whose up was killed', function () {
     it(`in the middle of a cut (${point}) lets all VMs run on, and the next one goes on with them`, async () => {
       await rig.open('on_failure="rollback" retries="100"')
       const [vms, agent] = [rig.vmPids(), rig.pidOf('agent')]
-      rig.arm(point, 'up')
+      rig.arm(point, ['up'])
       await rig.whenFree(() => rig.slice.action('violin_snapshot'))
       await rig.struck(point)
       await rig.assertMoving()

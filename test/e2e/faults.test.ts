@@ -28,7 +28,7 @@ describe('kill -9 on real VMs under load', function () {
   after(() => rig?.close())
 
   for (const { point, victim } of third) {
-    it(`of ${victim}, ${point.text}`, async () => cell(await opened(), point, victim))
+    it(`of ${victim}, ${point.text}`, async () => cell(await opened(), point, [victim]))
   }
 
   it('of everything at once, as at a reboot, is mended by the policy without a call', async () => {

@@ -1,18 +1,20 @@
 // The fault matrix: kill -9 of every process at every named point, on a slice under bank load, and what must hold after each.
-//   npm run faults -- [--hypervisor simulated|qemu] [--victim NAME]... [--point NAME]... [--json FILE]
+//   npm run faults -- [--hypervisor simulated|qemu] [--pairs] [--victim NAME]... [--point NAME]... [--json FILE]
+// --pairs: two processes die at the same moment (a victim is then called a+b).
 // Prints a line for each cell and a table at the end; exit 0 only if every cell holds.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { explain } from '../../base/errors.js'
 import { realClock as clock } from '../../base/time.js'
 import { cell, points, type Cell } from './cells.js'
-import { FaultRig, victims, type HypervisorKind } from './rig.js'
+import { FaultRig, victims, type HypervisorKind, type Victims } from './rig.js'
 
 const { values } = parseArgs({ options: {
-  hypervisor: { type: 'string', default: 'simulated' }, victim: { type: 'string', multiple: true }, point: { type: 'string', multiple: true },
+  hypervisor: { type: 'string', default: 'simulated' }, pairs: { type: 'boolean', default: false }, victim: { type: 'string', multiple: true }, point: { type: 'string', multiple: true },
   json: { type: 'string' },
 } })
-const chosenVictims = victims.filter((v) => values.victim?.includes(v) ?? true)
+const pairs = victims.flatMap((a, i) => victims.slice(i + 1).map((b): Victims => [a, b]))
+const chosen = (values.pairs ? pairs : victims.map((v): Victims => [v])).filter((v) => values.victim?.includes(v.join('+')) ?? true)
 const chosenPoints = points.filter((p) => values.point?.includes(p.name) ?? true)
 const results: Cell[] = []
 let rig: FaultRig | undefined
@@ -24,12 +26,13 @@ async function fresh(): Promise<FaultRig> {
 }
 
 for (const point of chosenPoints) {
-  for (const victim of chosenVictims) {
+  for (const victims of chosen) {
+    const name = victims.join('+')
     const begun = clock.monotonic()
-    const result: Cell = { point: point.name, victim, ok: true, why: '', seconds: 0 }
+    const result: Cell = { point: point.name, victims: name, ok: true, why: '', seconds: 0 }
     try {
       rig ??= await fresh()
-      await cell(rig, point, victim)
+      await cell(rig, point, victims)
     } catch (error) {
       Object.assign(result, { ok: false, why: explain(error).split('\n').slice(0, 12).join(' | ') })
       process.stdout.write(`  state and logs: ${rig?.state ?? '?'}\n`)
@@ -38,15 +41,15 @@ for (const point of chosenPoints) {
     }
     result.seconds = Math.round((clock.monotonic() - begun) / 100) / 10
     results.push(result)
-    process.stdout.write(`${result.ok ? 'ok    ' : 'NOT OK'} ${victim.padEnd(7)} at ${point.name.padEnd(24)} ${result.seconds} s ${result.why}\n`)
+    process.stdout.write(`${result.ok ? 'ok    ' : 'NOT OK'} ${name.padEnd(values.pairs ? 13 : 7)} at ${point.name.padEnd(24)} ${result.seconds} s ${result.why}\n`)
   }
 }
 await rig?.close()
 
-const of = (point: string, victim: string) => results.find((r) => r.point === point && r.victim === victim)
+const of = (point: string, victims: Victims) => results.find((r) => r.point === point && r.victims === victims.join('+'))
 const table = [
-  `| kill -9 of | ${chosenVictims.join(' | ')} |`, `| --- |${chosenVictims.map(() => ' --- |').join('')}`,
-  ...chosenPoints.map((p) => `| ${p.text} (\`${p.name}\`) | ${chosenVictims.map((v) => (of(p.name, v)?.ok ? 'ok' : '**no**')).join(' | ')} |`),
+  `| kill -9 of | ${chosen.map((v) => v.join(' + ')).join(' | ')} |`, `| --- |${chosen.map(() => ' --- |').join('')}`,
+  ...chosenPoints.map((p) => `| ${p.text} (\`${p.name}\`) | ${chosen.map((v) => (of(p.name, v)?.ok ? 'ok' : '**no**')).join(' | ')} |`),
 ].join('\n')
 process.stdout.write(`\n${table}\n\n${results.filter((r) => r.ok).length} of ${results.length} cells hold\n`)
 if (values.json) writeFileSync(values.json, JSON.stringify({ hypervisor: values.hypervisor, results }, null, 1))

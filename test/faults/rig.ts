@@ -21,6 +21,8 @@ import { layoutOf } from '../../cli/up/layout.js'
 export type HypervisorKind = 'qemu' | 'simulated'
 export const victims = ['worker', 'agent', 'switch', 'am', 'redis', 'up', 'vm'] as const
 export type Victim = (typeof victims)[number]
+/** Those that die at the same moment. */
+export type Victims = Victim[]
 
 const root = resolve(import.meta.dirname, '..', '..')
 const main = join(root, 'dist', 'cli', 'main.js')
@@ -106,14 +108,14 @@ export class FaultRig {
     return this.vms.flatMap((vm) => pids.get(vm) ?? [])
   }
 
-  /** Kills the victim when a process comes to this point; the file is gone and named .hit once it has. */
-  arm(point: string, victim: Victim): void {
-    this.armPid(point, this.pidOf(victim))
+  /** Kills the victims when a process comes to this point; the file is gone and named .hit once it has. */
+  arm(point: string, victims: Victims): void {
+    this.armPids(point, victims.map((victim) => this.pidOf(victim)))
   }
 
-  armPid(point: string, pid: number): void {
+  armPids(point: string, pids: number[]): void {
     rmSync(join(this.orders, `${point}.hit`), { force: true })
-    writeFileSync(join(this.orders, point), String(pid))
+    writeFileSync(join(this.orders, point), pids.join('\n'))
   }
 
   async struck(point: string): Promise<void> {
@@ -121,8 +123,8 @@ export class FaultRig {
   }
 
   /** After a killed `up`: the next one. Else nothing. */
-  async mend(victim: Victim): Promise<void> {
-    if (victim === 'up') await this.startAgain()
+  async mend(victims: Victims): Promise<void> {
+    if (victims.includes('up')) await this.startAgain()
   }
 
   /** Before: `up` was killed. After: the next one serves. */

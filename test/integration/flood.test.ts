@@ -6,7 +6,7 @@ import { cutVm } from '../../hosts/cut-vm.js'
 import { realClock as clock, until } from '../../base/time.js'
 import type { Vm } from '../../hosts/hypervisor/hypervisor.js'
 import type { SwitchLink } from '../../hosts/switch-link.js'
-import { calibrate } from '../../hosts/calibrate.js'
+import { giveBase } from '../../hosts/calibrate.js'
 import type { CutOrder } from '../../snapshots/messages.js'
 import type { PortLatch } from '../../overlay/slice-net.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
@@ -49,7 +49,7 @@ describe('a flood into a VM at the moment of its cut, on real QEMU', function ()
     await generator.connected()
     login = await rig.login(spec)
     await login.run(`bank sink ${sinkPort}`)
-    await calibrate(vm, rig.switchLink, clock)
+    await giveBase(vm, { switchLink: rig.switchLink, clock })
   })
   after(async () => {
     login.close()

@@ -50,7 +50,7 @@ async function oneRound(rig: FaultRig, disk: SmallDisk, point: string): Promise<
     await rig.removeAllBut(good)
     disk.fillUpTo(leaveMiB * mib)
     const marker = spawn('sleep', ['600'], { stdio: 'ignore' })
-    rig.armPid(point, marker.pid!)
+    rig.armPids(point, [marker.pid!])
     await rig.whenFree(() => rig.slice.action('violin_snapshot'))
     await rig.struck(point)
     disk.fillUpTo(0)
