@@ -11,6 +11,7 @@ import { sliceCommand } from './commands/slice.js'
 import { statusCommand } from './commands/status.js'
 import { testCommand } from './commands/test.js'
 import { upCommand } from './commands/up.js'
+import { consoleCommand, eventsCommand } from './slice/telling.js'
 import { exitOf, sentenceOf } from './slice/errors.js'
 import { realTools } from './slice/tools.js'
 import type { Surroundings } from './surroundings.js'
@@ -36,6 +37,8 @@ const violin: Command = new Command('violin')
   .addCommand(upCommand(at))
   .addCommand(sliceCommand(tools))
   .addCommand(statusCommand(tools))
+  .addCommand(eventsCommand(tools)) // these two also by the short name: they are what is asked for in a hurry
+  .addCommand(consoleCommand(tools))
   .addCommand(testCommand(at))
   .addCommand(doctorCommand(at))
   .addCommand(certsCommand({ defaultDir: join(at.stateFolder, 'federation') }))
