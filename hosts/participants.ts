@@ -111,7 +111,7 @@ export class Participants {
 
   /** Every cut that is not sealed is void: what it has reserved is room for the VMs. */
   giveWay(why: string): void {
-    for (const cut of this.open.values()) cut.running.emit({ type: 'forwarded', why })
+    for (const cut of this.open.values()) cut.running.emit({ type: 'no-room', why })
   }
 
   /** Is a cut of this slice under way? While it is, layers are not collected. */

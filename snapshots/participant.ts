@@ -4,7 +4,7 @@
 //
 //   none ─prepare─▶ preparing ─▶ prepared ─cut─▶ cutting ─▶ saved ─seal─▶ sealing ─▶ sealed ─tell─▶ ending ─▶ done
 //                        └──────────┴──────────────┴──────────┴───────────────┘
-//                            failure, expiry, tell abort, the switch going forward: voiding ─▶ void
+//                            failure, expiry, tell abort, the switch going forward, a full disk: voiding ─▶ void
 //
 // After `sealed` was answered only the outcome ends it: no timer and no deadman (cut protocol, hole 4).
 import { limits } from '../base/limits.js'
@@ -30,6 +30,8 @@ export type ParticipantEvent =
   | { type: 'failed'; work: Work; why: string }
   | { type: 'expired'; phase: ParticipantPhase }
   | { type: 'forwarded'; why: string }
+  /** The disk is full: what is not sealed gives its room to VMs, though it might just end well. */
+  | { type: 'no-room'; why: string }
   /** The agent was started again and found this state in its journal. */
   | { type: 'restarted' }
 
@@ -64,6 +66,7 @@ export function stepParticipant(state: ParticipantState, event: ParticipantEvent
       if (event.phase !== state.phase || !mayVoid(state)) return [state, []]
       return voided(state, `nothing was heard from the coordinator while ${state.phase}`)
     case 'forwarded': return mayVoid(state) ? voided(state, event.why) : [state, []]
+    case 'no-room': return mayVoid(state) || state.phase === 'sealing' ? voided(state, event.why) : [state, []]
     case 'restarted': return restarted(state)
     default: return unreachable(event)
   }

@@ -11,8 +11,8 @@ import {
 } from '../../snapshots/participant.js'
 import { everyChoice } from '../every-choice.js'
 
-type Fault = 'none' | 'lose' | 'double' | 'fail' | 'restart' | 'deadline' | 'expire' | 'forwarded'
-const faults: Fault[] = ['none', 'lose', 'double', 'fail', 'restart', 'deadline', 'expire', 'forwarded']
+type Fault = 'none' | 'lose' | 'double' | 'fail' | 'restart' | 'deadline' | 'expire' | 'forwarded' | 'no-room'
+const faults: Fault[] = ['none', 'lose', 'double', 'fail', 'restart', 'deadline', 'expire', 'forwarded', 'no-room']
 const header = { slice: 's', run: '0000000100000000', k: 2, op: 'op', token: 1 }
 const order = { ...header, snapshot: 'snap', kind: 'live' as const, mode: 'live' as const, vms: ['vm'], force: false }
 const hosts = ['h1', 'h2']
@@ -112,6 +112,7 @@ function strike(world: World, fault: Fault, message: Sent): void {
     case 'deadline': world.coordinate({ type: 'deadline', phase: world.coordinator.phase }); message.run(); break
     case 'expire': world.take(host, { type: 'expired', phase: world.participants.get(host)!.phase }); message.run(); break
     case 'forwarded': world.take(host, { type: 'forwarded', why: 'held too long' }); message.run(); break
+    case 'no-room': world.take(host, { type: 'no-room', why: 'the disk is full' }); message.run(); break
   }
 }
 

@@ -29,7 +29,7 @@ describe('the cuts of a host', () => {
     const registry = {
       runningOf: () => [vm], vm: () => vm, noteLayers: async () => undefined, outsideCuts: <T>(_slice: string, work: () => Promise<T>) => work(),
     } as unknown as VmRegistry
-    const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' } }
+    const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' }, closeLog: { bootId: 'b' } }
     const ahead = { ms: 0 }
     const asked: string[] = []
     const switchLink = { ask: async (method: string) => { asked.push(method); return answers[method] ?? null } } as unknown as SwitchLink
@@ -67,6 +67,25 @@ describe('the cuts of a host', () => {
     participants.giveWay('the disk is full')
     await assert.rejects(participants.ask({ ...header, ask: 'cut' }), /the disk is full/)
     assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') && asked.includes('forward') ? true : undefined)), 'what was prepared stays')
+    assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
+  })
+
+  it('give way for room also while they are being sealed', async () => {
+    const { vm, participants, header, prepare } = await host()
+    await participants.ask(prepare(2))
+    await participants.ask({ ...header, ask: 'cut' })
+    const saving = { begun: false, end: () => undefined as void }
+    vm.finishSave = () => new Promise((done) => {
+      saving.begun = true
+      saving.end = () => done({ bytes: 0 })
+    })
+    const sealed = participants.ask({ ...header, ask: 'seal' })
+    sealed.catch(() => undefined)
+    assert.ok(await until(clock, 5_000, 5, () => (saving.begun ? true : undefined)))
+    participants.giveWay('the disk is full')
+    await assert.rejects(sealed, /the disk is full/)
+    saving.end()
+    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
