@@ -18,6 +18,7 @@ import type { Surroundings } from './surroundings.js'
 
 /** As the AM API counts. */
 const badArguments = 1
+const failed = 2
 const program = resolve(import.meta.dirname, '..')
 const root = resolve(program, '..')
 const stateHome = process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state')
@@ -28,6 +29,10 @@ const at: Surroundings = {
   software: (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version,
   env: Object.fromEntries(Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined)),
 }
+
+// Somebody who reads no more (head), or a full disk below a log, ends nothing: `up` has VMs to look after.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => { if (error.code !== 'EPIPE') process.exitCode = failed })
+process.stderr.on('error', () => undefined)
 
 const tools = realTools(at)
 const violin: Command = new Command('violin')

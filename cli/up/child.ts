@@ -101,14 +101,19 @@ export class Child {
     })
     closeSync(log)
     this.process = child
-    if (spec.outlives && child.pid !== undefined) writeFileSync(spec.outlives.pidFile, String(child.pid))
+    if (spec.outlives) noteOrEnd(child, spec.outlives.pidFile)
     const begun = this.clock.monotonic()
     const ended = new Promise<never>((_, reject) => {
       child.once('error', (cause) => reject(new Failure('failed', `${spec.name} cannot be started`, { cause })))
       child.once('exit', () => reject(new Failure('failed', `${spec.name} ended at once: ${lastLine(spec.logFile)}`)))
     })
     ended.catch(() => undefined)
-    await within(readyMs, Promise.race([this.isReady(child), ended]), () => new Failure('timed-out', `${spec.name} did not become ready: see ${spec.logFile}`))
+    try {
+      await within(readyMs, Promise.race([this.isReady(child), ended]), () => new Failure('timed-out', `${spec.name} did not become ready: see ${spec.logFile}`))
+    } catch (error) {
+      child.kill('SIGKILL') // never two of them
+      throw error
+    }
     child.removeAllListeners('exit')
     child.once('exit', (code, signal) => {
       if (this.stopping) return
@@ -142,6 +147,17 @@ export class Child {
     }
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null // then whoever waits knows, and asking on would only keep us here
     await until(this.clock, readyMs, 20, async () => (hasEnded() || (await ready()) ? true : undefined))
+  }
+}
+
+/** One that no later `up` could find must not run on. */
+function noteOrEnd(child: ChildProcess, pidFile: string): void {
+  if (child.pid === undefined) return
+  try {
+    writeFileSync(pidFile, String(child.pid))
+  } catch (cause) {
+    child.kill('SIGKILL')
+    throw new Failure('failed', `${pidFile} cannot be written`, { cause })
   }
 }
 

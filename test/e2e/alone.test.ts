@@ -1,9 +1,9 @@
-// `up` is killed and nobody starts another one: VMs run on, none is left standing, and in the end nothing is left behind.
+// The disk of its log is full: `up` looks after its processes all the same. `up` is killed and nobody starts another one: VMs run on, none is left standing, and in the end nothing is left behind.
 import assert from 'node:assert/strict'
 import { realClock as clock, until } from '../../base/time.js'
 import { FaultRig } from '../faults/rig.js'
 
-describe('a host whose up was killed', function () {
+describe('a host whose up cannot write, or was killed', function () {
   this.timeout(180_000)
   let rig: FaultRig
 
@@ -31,6 +31,17 @@ describe('a host whose up was killed', function () {
       assert.deepEqual(rig.vmPids(), vms, 'no VM was ended')
     })
   }
+
+  it('goes on: one that cannot tell anybody starts again what has died', async () => {
+    rig.upLog = '/dev/full'
+    await rig.open('on_failure="rollback" retries="100"')
+    const [up, worker] = [rig.pidOf('up'), rig.pidOf('worker')]
+    process.kill(worker, 'SIGKILL')
+    assert.ok(await until(clock, 30_000, 50, () => (rig.pids('jobs/main.js').some((pid) => pid !== worker) ? true : undefined)), 'no other worker came')
+    assert.equal(rig.pidOf('up'), up)
+    await rig.snapshot()
+    await rig.assertConserved()
+  })
 
   it('ends VMs, switch and agent after the time that --outlive names, and the next one brings the slice back', async () => {
     rig.upOptions.push('--outlive', 'PT3S')

@@ -39,6 +39,8 @@ export class FaultRig {
   readonly orders: string
   /** More options of `up`. */
   readonly upOptions: string[] = []
+  /** Where `up` tells; in the state folder without it. */
+  upLog: string | undefined
   slice!: SliceClient
   private readonly hypervisor: HypervisorKind
   private readonly keys = newSshKeys()
@@ -277,17 +279,20 @@ export class FaultRig {
   }
 
   private async startUp(): Promise<string> {
-    const log = openSync(join(this.state, 'up.log'), 'a')
+    const log = openSync(this.upLog ?? join(this.state, 'up.log'), 'a')
     this.up = spawn(process.execPath, [main, 'up', '--state', this.state, '--listen', `127.0.0.1:${this.port}`, '--hypervisor', this.hypervisor, ...this.upOptions], {
       stdio: ['ignore', 'pipe', log], env: { ...process.env, VIOLIN_FAULTS: this.orders },
     })
     return new Promise((ready, fail) => {
       let said = ''
-      this.up.once('exit', (code) => fail(new Error(`up ended with ${code ?? '?'}: ${readFileSync(join(this.state, 'up.log'), 'utf8').trim().slice(-1000)}`)))
+      const ended = (code: number | null) => fail(new Error(`up ended with ${code ?? '?'}: ${this.upLog ?? readFileSync(join(this.state, 'up.log'), 'utf8').trim().slice(-1000)}`))
+      this.up.once('exit', ended)
       this.up.stdout!.on('data', (chunk: Buffer) => {
         said += chunk.toString()
         const url = /^ready (\S+)$/m.exec(said)?.[1]
-        if (url) ready(url)
+        if (url === undefined) return
+        this.up.off('exit', ended)
+        ready(url)
       })
     })
   }
