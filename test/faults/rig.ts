@@ -112,12 +112,17 @@ export class FaultRig {
 
   /** Kills the victims when a process comes to this point; the file is gone and named .hit once it has. */
   arm(point: string, victims: Victims): void {
-    this.armPids(point, victims.map((victim) => this.pidOf(victim)))
+    this.order(point, victims.map((victim) => String(this.pidOf(victim))))
   }
 
-  armPids(point: string, pids: number[]): void {
+  /** The same, but the victim is only stopped: SIGCONT lets it go on. */
+  armStop(point: string, victim: Victim): void {
+    this.order(point, [`${this.pidOf(victim)} SIGSTOP`])
+  }
+
+  private order(point: string, lines: string[]): void {
     rmSync(join(this.orders, `${point}.hit`), { force: true })
-    writeFileSync(join(this.orders, point), pids.join('\n'))
+    writeFileSync(join(this.orders, point), lines.join('\n'))
   }
 
   async struck(point: string): Promise<void> {

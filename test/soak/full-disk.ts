@@ -1,6 +1,6 @@
 // The disk of the state folder is filled to its last byte at a point of a snapshot, each time another one: VMs run on, the snapshot is
 // aborted with the reason, room is found again, and the next snapshot and a rollback work. A file system of its own is made for it.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,12 +49,12 @@ async function oneRound(rig: FaultRig, disk: SmallDisk, point: string): Promise<
     const good = await rig.snapshot()
     await rig.removeAllBut(good)
     disk.fillUpTo(leaveMiB * mib)
-    const marker = spawn('sleep', ['600'], { stdio: 'ignore' })
-    rig.armPids(point, [marker.pid!])
+    const agent = rig.pidOf('agent')
+    rig.armStop(point, 'agent') // or it might be done before the disk is full
     await rig.whenFree(() => rig.slice.action('violin_snapshot'))
     await rig.struck(point)
     disk.fillUpTo(0)
-    marker.kill('SIGKILL')
+    process.kill(agent, 'SIGCONT')
     await rig.assertMoving()
     const told = await until(clock, 60_000, 100, async () => {
       const [first] = await rig.call(() => rig.slice.status())
