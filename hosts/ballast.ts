@@ -16,8 +16,9 @@ export class Ballast {
   private readonly onFull: (why: string) => void
   private readonly freeBytes: () => Promise<number>
   private held = false
+  private full = false
 
-  /** `onFull`: called when it is given up; what else can be spared should go. `freeBytes`: on the disk of `path`. */
+  /** `onFull`: called while the disk is full, with a reserve to give up or without one; what else can be spared should go. `freeBytes`: on the disk of `path`. */
   constructor(path: string, log: Log, onFull: (why: string) => void, freeBytes = () => freeBytesAt(path)) {
     this.path = path
     this.log = log
@@ -34,16 +35,20 @@ export class Ballast {
   /** Call it now and then: gives it up when the disk is full, and takes it again when there is plenty of room. */
   async watch(): Promise<void> {
     const free = await this.freeBytes()
-    if (this.held && free < fullBytes) await this.release()
-    else if (!this.held && free > limits.freeFloorBytes + limits.ballastBytes) await this.take()
+    if (free < fullBytes) return this.release()
+    this.full = false
+    if (!this.held && free > limits.freeFloorBytes + limits.ballastBytes) await this.take()
   }
 
+  /** The disk is full. */
   async release(): Promise<void> {
-    if (!this.held) return
+    const bytes = this.held ? limits.ballastBytes : 0
     this.held = false
-    await rm(this.path, { force: true })
+    if (bytes > 0) await rm(this.path, { force: true })
     this.onFull('the disk of the host is full: free some space or remove snapshots')
-    this.log.error({ bytes: limits.ballastBytes }, 'the disk of this host is full: its reserve was given up so that VMs run on; free some space')
+    if (bytes === 0 && this.full) return // told already
+    this.full = true
+    this.log.error({ bytes }, 'the disk of this host is full: its reserve (bytes) was given up so that VMs run on; free some space')
   }
 
   private async take(): Promise<void> {
