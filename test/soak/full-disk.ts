@@ -17,6 +17,7 @@ const mib = 1024 * 1024
 const sizeMiB = 3072
 /** A snapshot begins with 512 MiB free and takes 432 of them for three VMs. */
 const leaveMiB = 700
+const settleMs = 1_500
 
 export async function fullDisk(at: { hypervisor: HypervisorKind; count: number; say: (line: string) => void }): Promise<{ ok: boolean; rounds: Round[] }> {
   const disk = new SmallDisk()
@@ -48,6 +49,7 @@ async function oneRound(rig: FaultRig, disk: SmallDisk, point: string): Promise<
   try {
     const good = await rig.snapshot()
     await rig.removeAllBut(good)
+    await settled(disk)
     disk.fillUpTo(leaveMiB * mib)
     const agent = rig.pidOf('agent')
     rig.armStop(point, 'agent') // or it might be done before the disk is full
@@ -79,6 +81,18 @@ async function oneRound(rig: FaultRig, disk: SmallDisk, point: string): Promise<
     round.why = explain(error).split('\n').slice(0, 8).join(' | ')
   }
   return round
+}
+
+/** After: layers that were replaced have gone, so that nothing makes room by itself where the disk is to be full. */
+async function settled(disk: SmallDisk): Promise<void> {
+  let last = NaN
+  const still = await until(clock, 60_000, settleMs, () => {
+    const now = disk.freeBytes()
+    const same = Math.abs(now - last) < mib
+    last = now
+    return same ? true : undefined
+  })
+  if (!still) throw new Error('the room on the disk does not come to rest')
 }
 
 /** A file system of some GiB in a file, and the file in it that fills it. */
