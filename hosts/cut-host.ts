@@ -26,6 +26,8 @@ export interface CutHostParts {
   hypervisor: Hypervisor
   clock: Clock
   log: Log
+  /** Looks for a full disk now; where it is, cuts that are not sealed are void (Participants.giveWay). */
+  watchRoom(): Promise<void>
 }
 
 /** In `drop` mode the cuts are spread over this, to show what a snapshot without holding and recording loses. */
@@ -108,6 +110,7 @@ export class CutHost {
   }
 
   private async seal(): Promise<HostReport> {
+    await this.at.watchRoom() // before what was reserved too much comes back and hides it
     const vms = await Promise.all(this.order.vms.map((name) => this.sealVm(name)))
     const channels = await this.sealPart(`${this.channelsName}.part`, this.channelsName)
     await syncFolder(this.folder)

@@ -77,7 +77,7 @@ const registry: VmRegistry = new VmRegistry({
   mayStand: (vm) => participants.holds(vm),
   cutIsOver: (slice) => participants.settled(slice),
 })
-const parts = { host: config.host, store: config.store, registry, layers, switchLink, hypervisor, clock, log }
+const parts = { host: config.host, store: config.store, registry, layers, switchLink, hypervisor, clock, log, watchRoom: () => ballast.watch() }
 const participants: Participants = new Participants(join(config.folder, 'cuts'), marks, parts)
 const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, marks })
 

@@ -24,7 +24,7 @@ export const restoreJournalForm: Form<Journal> = {
 }
 export const wentForm: Form<WentReport> = { format: 1, unmarked: 'allowed', is: ({ runningAt }) => typeof runningAt === 'number' }
 
-export interface RestoreHostParts extends CutHostParts { marks: SliceMarks }
+export interface RestoreHostParts extends Omit<CutHostParts, 'watchRoom'> { marks: SliceMarks }
 
 const firstFrameMs = 1_000
 const loginMs = 2_000

@@ -31,6 +31,7 @@ describe('the cuts of a host', () => {
     } as unknown as VmRegistry
     const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' }, closeLog: { bootId: 'b' } }
     const ahead = { ms: 0 }
+    const room = { watch: async () => undefined as void }
     const asked: string[] = []
     const switchLink = { ask: async (method: string) => { asked.push(method); return answers[method] ?? null } } as unknown as SwitchLink
     const marks = new SliceMarks(join(folder(), 'slices'))
@@ -39,13 +40,13 @@ describe('the cuts of a host', () => {
     const journals = join(folder(), 'cuts')
     const participants = new Participants(journals, marks, {
       host: 'h1', store: join(folder(), 'store'), registry, layers: new Layers(join(folder(), 'layers'), hypervisor), switchLink,
-      hypervisor, clock: { ...clock, monotonic: () => clock.monotonic() + ahead.ms }, log: silentLog,
+      hypervisor, clock: { ...clock, monotonic: () => clock.monotonic() + ahead.ms }, log: silentLog, watchRoom: () => room.watch(),
     })
     await participants.recover()
     const header = { slice, run, k: 2, op: 'op-2', token: 1 }
     const prepare = (k: number): HostCutAsk =>
       ({ ...header, k, op: `op-${k}`, ask: 'prepare', snapshot: `s-${k}`, kind: 'live', mode: 'live', vms: ['a'], force: false })
-    return { vm, participants, journals, header, prepare, asked, ahead }
+    return { vm, participants, journals, header, prepare, asked, ahead, room }
   }
 
   it('are void where the journal cannot be written: the VM that was stopped for one runs again, the coordinator hears why, and the next cut is admitted', async () => {
@@ -87,6 +88,15 @@ describe('the cuts of a host', () => {
     saving.end()
     assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
+  })
+
+  it('look for a full disk before they are sealed: what is given back then would hide it', async () => {
+    const { vm, participants, header, prepare, room } = await host()
+    await participants.ask(prepare(2))
+    await participants.ask({ ...header, ask: 'cut' })
+    room.watch = async () => participants.giveWay('the disk is full')
+    await assert.rejects(participants.ask({ ...header, ask: 'seal' }), /the disk is full/)
+    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
   })
 
   it('excuse their VMs from beginning to end, but not for ever where one cannot be let run; that one is ended, and with it the cut', async () => {
