@@ -44,8 +44,9 @@ export class Ballast {
   async release(): Promise<void> {
     const bytes = this.held ? limits.ballastBytes : 0
     this.held = false
-    if (bytes > 0) await rm(this.path, { force: true })
-    this.onFull('the disk of the host is full: free some space or remove snapshots')
+    const room = bytes > 0 ? rm(this.path, { force: true }) : undefined
+    this.onFull('the disk of the host is full: free some space or remove snapshots') // before a VM runs on: then its cut fails for that, and says no more why
+    await room
     if (bytes === 0 && this.full) return // told already
     this.full = true
     this.log.error({ bytes }, 'the disk of this host is full: its reserve (bytes) was given up so that VMs run on; free some space')
