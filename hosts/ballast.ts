@@ -18,7 +18,7 @@ export class Ballast {
   private held = false
   private full = false
 
-  /** `onFull`: called while the disk is full, with a reserve to give up or without one; what else can be spared should go. `freeBytes`: on the disk of `path`. */
+  /** `onFull`: called while the disk is full, with or without a reserve; what else can be spared should go. `freeBytes`: on the disk of `path`. */
   constructor(path: string, log: Log, onFull: (why: string) => void, freeBytes = () => freeBytesAt(path)) {
     this.path = path
     this.log = log

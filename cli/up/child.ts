@@ -109,7 +109,8 @@ export class Child {
     })
     ended.catch(() => undefined)
     try {
-      await within(readyMs, Promise.race([this.isReady(child), ended]), () => new Failure('timed-out', `${spec.name} did not become ready: see ${spec.logFile}`))
+      const late = () => new Failure('timed-out', `${spec.name} did not become ready: see ${spec.logFile}`)
+      await within(readyMs, Promise.race([this.isReady(child), ended]), late)
     } catch (error) {
       child.kill('SIGKILL') // never two of them
       throw error
