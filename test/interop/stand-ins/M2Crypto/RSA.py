@@ -1,0 +1,1 @@
+# Stand-in for M2Crypto: imported and not used.

@@ -1,0 +1,2 @@
+# Stand-in for pyOpenSSL: see ../_osl.py
+import crypto
