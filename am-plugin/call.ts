@@ -7,6 +7,7 @@ import { verifyChain, type TrustStore } from '../certs/trust.js'
 import type { AmCall, AmParts } from './context.js'
 import { codeOf, failure, success } from './geni-codes.js'
 import { allocate } from './methods/allocate.js'
+import { createSliver } from './methods/create-sliver.js'
 import { deleteSlivers } from './methods/delete.js'
 import { describe } from './methods/describe.js'
 import { getVersion } from './methods/get-version.js'
@@ -15,20 +16,30 @@ import { performOperationalAction } from './methods/perform-operational-action.j
 import { provision } from './methods/provision.js'
 import { renew } from './methods/renew.js'
 import { shutdown } from './methods/shutdown.js'
+import { sliverStatus } from './methods/sliver-status.js'
 import { status } from './methods/status.js'
+import { deleteSliver, listResources2, renewSliver } from './methods/version-2.js'
 import { CallFault, type ServerCall } from './server.js'
 import type { Value } from './xmlrpc/value.js'
 
 type Method = (at: AmParts, call: AmCall, params: Value[]) => Promise<Value>
 
-const methods = new Map<string, Method>(Object.entries({
-  ListResources: listResources, Describe: describe, Allocate: allocate, Provision: provision, Status: status,
-  PerformOperationalAction: performOperationalAction, Renew: renew, Delete: deleteSlivers, Shutdown: shutdown,
-}))
-/** Known to v2 or to other aggregates, and said to be so rather than "unknown method". */
-const elsewhere = new Set(['CreateSliver', 'SliverStatus', 'RenewSliver', 'DeleteSliver', 'CreateImage', 'ListImages', 'DeleteImage', 'Update', 'Cancel'])
-const v3Paths = new Set(['/am/3.0', '/am/3.0/'])
-const v2Paths = new Set(['/', '/RPC2', '/am', '/am/', '/am/2.0', '/am/2.0/'])
+const methods: Record<2 | 3, Map<string, Method>> = {
+  2: new Map<string, Method>(Object.entries({
+    ListResources: listResources2, CreateSliver: createSliver, SliverStatus: sliverStatus, RenewSliver: renewSliver, DeleteSliver: deleteSliver,
+    Shutdown: shutdown,
+  })),
+  3: new Map<string, Method>(Object.entries({
+    ListResources: listResources, Describe: describe, Allocate: allocate, Provision: provision, Status: status,
+    PerformOperationalAction: performOperationalAction, Renew: renew, Delete: deleteSlivers, Shutdown: shutdown,
+  })),
+}
+/** Known to v4 or to other aggregates, and said to be so rather than "unknown method". */
+const elsewhere = new Set(['CreateImage', 'ListImages', 'DeleteImage', 'Update', 'Cancel'])
+const known = (method: string): boolean => methods[2].has(method) || methods[3].has(method)
+const v3Paths = new Set(['/am/3.0', '/protogeni/xmlrpc/am/3.0'])
+/** Without a version in the path it is v2: what portals and Omni try first. One path speaks one version for ever: clients keep GetVersion for a week. */
+const v2Paths = new Set(['/', '/RPC2', '/am', '/am/2.0', '/protogeni/xmlrpc/am', '/protogeni/xmlrpc/am/2.0'])
 
 /** Answers one call. `trust` is asked each time, so that roots can change while we serve. */
 export async function answer(at: AmParts, trust: () => TrustStore, call: ServerCall): Promise<Value> {
@@ -56,22 +67,33 @@ export async function answer(at: AmParts, trust: () => TrustStore, call: ServerC
 
 async function dispatch(at: AmParts, trust: () => TrustStore, call: ServerCall, who: { caller: string }): Promise<Value> {
   const { method, path } = call
-  const api = v3Paths.has(path) ? 3 : v2Paths.has(path) ? 2 : undefined
-  const run = methods.get(method)
-  if (!run && method !== 'GetVersion' && !elsewhere.has(method)) throw new CallFault(-32601, `there is no method ${method.slice(0, 80)}`)
+  const api = versionAt(path)
+  if (!known(method) && method !== 'GetVersion' && !elsewhere.has(method)) throw new CallFault(-32601, `there is no method ${method.slice(0, 80)}`)
   if (method === 'GetVersion' && api !== undefined) return { ...success(getVersion(at, api)), geni_api: api }
-  if (api !== 3 || !run) {
-    throw new Refusal('unsupported', `${method} is not spoken at ${path.slice(0, 80)}: this aggregate speaks AM API v3 at ${at.publicUrl}/am/3.0`)
-  }
+  if (api === undefined) throw new Refusal('unsupported', notSpoken(at, call))
   const trusted = trust()
   const certificate = identify(call, trusted, at.clock.now())
   who.caller = certificate.urn
+  const run = methods[api].get(method)
+  if (!run) throw new Refusal('unsupported', notSpoken(at, call))
   return success(await run(at, callOf(call, certificate, trusted, at), call.params))
+}
+
+function versionAt(path: string): 2 | 3 | undefined {
+  const plain = path.length > 1 ? path.replace(/\/$/, '') : path
+  return v3Paths.has(plain) ? 3 : v2Paths.has(plain) ? 2 : undefined
+}
+
+function notSpoken(at: AmParts, { method, path }: ServerCall): string {
+  const where = versionAt(path) === undefined ? `at ${path.slice(0, 80)}` : `in AM API v${versionAt(path)!}, which is spoken at ${path.slice(0, 80)}`
+  if (!known(method)) return `${method} is not spoken ${where}: this aggregate has AM API v2 at ${at.publicUrl}/am/2.0 and v3 at ${at.publicUrl}/am/3.0, without it`
+  const there = ([2, 3] as const).filter((api) => methods[api].has(method)).map((api) => `AM API v${api} at ${at.publicUrl}/am/${api}.0`)
+  return `${method} is not spoken ${where}: it is a method of ${there.join(' and of ')}`
 }
 
 /** The slice or sliver that a call is about, for the audit log. */
 function targetOf({ method, params }: ServerCall): string {
-  if (!methods.has(method) || method === 'ListResources') return ''
+  if (!known(method) || method === 'ListResources') return ''
   const first = Array.isArray(params[0]) ? params[0][0] : params[0]
   return typeof first === 'string' ? first.slice(0, 300) : ''
 }

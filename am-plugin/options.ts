@@ -6,6 +6,13 @@ import type { Login } from '../rspec/topology.js'
 import { parseUrn } from '../base/urn.js'
 import { isStruct, type Struct, type Value } from './xmlrpc/value.js'
 
+/** The slice that a call is about, in methods that take no slivers. */
+export function sliceUrnArgument(value: Value | undefined): string {
+  const urn = textArgument(value, 'slice_urn')
+  if (parseUrn(urn)?.type !== 'slice') throw new Refusal('bad-arguments', `"${urn.slice(0, 200)}" is not the URN of a slice`)
+  return urn
+}
+
 export function textArgument(value: Value | undefined, name: string): string {
   if (typeof value !== 'string') throw new Refusal('bad-arguments', `${name} must be a string`)
   return value
@@ -32,7 +39,9 @@ export function credentialsArgument(value: Value | undefined): WireCredential[] 
   return value.map((entry) => {
     if (typeof entry === 'string') return { type: 'geni_sfa', version: '3', value: entry }
     if (!isStruct(entry)) throw new Refusal('bad-arguments', 'a credential must be a struct {geni_type, geni_version, geni_value}')
-    return { type: plain(entry['geni_type']), version: plain(entry['geni_version']), value: plain(entry['geni_value']) }
+    const [type, version, value] = [plain(entry['geni_type']), plain(entry['geni_version']), plain(entry['geni_value'])]
+    // so Omni names every delegated credential: what it is, its text says, and that is verified as any other
+    return type.toLowerCase() === 'geni_unknown' ? { type: 'geni_sfa', version: '3', value } : { type, version, value }
   })
 }
 
@@ -98,20 +107,21 @@ export function timeOption(options: Struct, name: string): number | undefined {
 const loginForm = /^[a-z_][a-z0-9_-]{0,30}$/
 const keyForm = /^(ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$/
 
-/** geni_users: [{urn, keys}] to logins; the name is the last part of the URN, made unique. */
-export function usersOption(options: Struct): Login[] {
-  const users = options['geni_users']
+export const usersOption = (options: Struct): Login[] => loginsOf(options['geni_users'], 'geni_users')
+
+/** Users as [{urn, keys}] to logins; the name is the last part of the URN, made unique. `what`: how the caller named them. */
+export function loginsOf(users: Value | undefined, what: string): Login[] {
   if (users === undefined || users === '') return []
-  if (!Array.isArray(users)) throw new Refusal('bad-arguments', 'option geni_users must be an array of structs {urn, keys}')
+  if (!Array.isArray(users)) throw new Refusal('bad-arguments', `${what} must be an array of structs {urn, keys}`)
   const taken = new Set<string>(['root'])
   return users.map((user) => {
     const urn = isStruct(user) ? plain(user['urn']) : ''
     const parsed = parseUrn(urn)
-    if (!isStruct(user) || !parsed) throw new Refusal('bad-arguments', `geni_users: "${urn.slice(0, 200)}" is not the URN of a user`)
+    if (!isStruct(user) || !parsed) throw new Refusal('bad-arguments', `${what}: "${urn.slice(0, 200)}" is not the URN of a user`)
     const given = user['keys'] ?? []
     const keys = (Array.isArray(given) ? given : [given]).map((k) => plain(k).trim()).filter((k) => k !== '')
     const bad = keys.find((k) => !keyForm.test(k) || k.includes('\n'))
-    if (bad !== undefined) throw new Refusal('bad-arguments', `geni_users: "${bad.slice(0, 40)}..." of ${urn} is not an SSH public key`)
+    if (bad !== undefined) throw new Refusal('bad-arguments', `${what}: "${bad.slice(0, 40)}..." of ${urn} is not an SSH public key`)
     let name = parsed.name.toLowerCase().replace(/[^a-z0-9_-]/g, '').slice(0, 28)
     if (!loginForm.test(name)) name = `u${name}`
     for (let n = 2; taken.has(name); n++) name = `${name.replace(/\d+$/, '')}${n}`

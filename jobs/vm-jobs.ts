@@ -43,14 +43,21 @@ async function onEach(
   })
 }
 
-/** Hosts remember an earlier slice of this UUID and refuse its tokens: the next operation's is higher than theirs. */
+/**
+ * Hosts remember an earlier slice of this UUID and refuse its tokens: the next operation's is higher than theirs. With `boot`
+ * each VM is started as soon as it is there: API v2 has no other call for it.
+ */
 export async function provisionJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
   let token = 0
+  const boot = operation.params.boot === true
+  const run = boot ? await runOf(at, slice, operation) : undefined
+  if (boot && run === undefined) return // another operation came first
   await onEach(at, slice, operation, 'provisioned', async (sliver) => {
     await at.hosts.defineVm(sliver.host, vmSpecOf(slice, sliver))
     token = Math.max(token, (await at.hosts.ask(sliver.host, 'maxima', { slice: slice.uuid }, maximaMs)).token)
+    if (run) await at.hosts.startVm(sliver.host, sliver.id, run)
   }, (sliver) => {
-    sliver.resourceStatus = 'provisioned: geni_start boots it'
+    if (!run) sliver.resourceStatus = 'provisioned: geni_start boots it'
   }, (record) => { record.token = Math.max(record.token, token) })
 }
 

@@ -27,9 +27,9 @@ export interface Operation {
   state: 'queued' | 'running' | 'done' | 'failed' | 'pre-empted'
   /**
    * `was`: operational states before the operation, by sliver id; what a failed one goes back to. `first`: a snapshot of the
-   * present that is taken before a rollback begins.
+   * present that is taken before a rollback begins. `boot`: what is provisioned is started too.
    */
-  params: { slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; was?: Record<string, OperationalState> }
+  params: { slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; was?: Record<string, OperationalState> }
   result: Record<string, string | number>
   error: string
   created: string

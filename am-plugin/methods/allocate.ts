@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { Refusal } from '../../base/errors.js'
 import { rfc3339 } from '../../base/time.js'
-import { parseUrn } from '../../base/urn.js'
 import { parseRequest } from '../../rspec/request.js'
 import type { Topology } from '../../rspec/topology.js'
 import { noteEvent } from '../../slices/event.js'
@@ -17,14 +16,13 @@ import type { Sliver } from '../../slices/sliver.js'
 import {
   manifestOf, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut, type AmCall, type AmParts, type Granted,
 } from '../context.js'
-import { credentialsArgument, optionsArgument, textArgument, timeOption } from '../options.js'
+import { credentialsArgument, optionsArgument, sliceUrnArgument, textArgument, timeOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
 const overheadMiB = 96
 
 export async function allocate(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const sliceUrn = textArgument(params[0], 'slice_urn')
-  if (parseUrn(sliceUrn)?.type !== 'slice') throw new Refusal('bad-arguments', `"${sliceUrn.slice(0, 200)}" is not the URN of a slice`)
+  const sliceUrn = sliceUrnArgument(params[0])
   const granted = call.authorize(credentialsArgument(params[1]), 'change', sliceUrn)
   const requestXml = textArgument(params[2], 'rspec')
   const now = at.clock.now()
@@ -32,22 +30,31 @@ export async function allocate(at: AmParts, call: AmCall, params: Value[]): Prom
     { now, credentialExpires: granted.expires, allocation: 'geni_allocated' }, timeOption(optionsArgument(params[3]), 'geni_end_time'),
   )
   if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
-  await waitOut(at, sliceUrn, 'delete') // names and memory of what was deleted a moment ago are about to be free
-  const { slice, made } = await oneByOne(at.store, () => allocateNow(at, { sliceUrn, granted, requestXml, now, expires }))
-  const text = `${listed(made.map((s) => s.clientId))} allocated until ${rfc3339(expires)}`
-  await noteEvent(at, slice, { kind: 'allocated', text, who: granted.owner })
+  const { slice, made } = await allocateSlivers(at, { sliceUrn, granted, requestXml, now, expires, alone: false })
   return { geni_rspec: await manifestOf(at, slice, made), geni_slivers: made.map((s) => sliverStruct(s)) }
 }
 
-interface Asked { sliceUrn: string; granted: Granted; requestXml: string; now: number; expires: number }
+/** `alone`: refused when the slice has slivers already, whatever their names. */
+export interface AllocationAsked { sliceUrn: string; granted: Granted; requestXml: string; now: number; expires: number; alone: boolean }
 
-async function allocateNow(at: AmParts, { sliceUrn, granted, requestXml, now, expires }: Asked): Promise<{ slice: SliceRecord; made: Sliver[] }> {
+/** Makes the slivers of a request, all or none. For CreateSliver of API v2 too. */
+export async function allocateSlivers(at: AmParts, asked: AllocationAsked): Promise<{ slice: SliceRecord; made: Sliver[] }> {
+  await waitOut(at, asked.sliceUrn, 'delete') // names and memory of what was deleted a moment ago are about to be free
+  const { slice, made } = await oneByOne(at.store, () => allocateNow(at, asked))
+  const text = `${listed(made.map((s) => s.clientId))} allocated until ${rfc3339(asked.expires)}`
+  await noteEvent(at, slice, { kind: 'allocated', text, who: asked.granted.owner })
+  return { slice, made }
+}
+
+async function allocateNow(
+  at: AmParts, { sliceUrn, granted, requestXml, now, expires, alone }: AllocationAsked,
+): Promise<{ slice: SliceRecord; made: Sliver[] }> {
   const hosts = await freeHosts(at)
   if (!hosts.some((h) => h.alive)) throw new Refusal('too-big', 'no host of this aggregate is up at present: try again later')
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '' })
   const before = await at.store.slice(sliceUrn)
-  if (before) refuseRecord(before, granted, topology)
+  if (before) refuseRecord(before, granted, topology, alone)
   const all = await at.store.slices()
   refuseOverQuota(at, all, { sliceUrn, granted, topology, before })
   const placement = placeVms({ nodes: topology.nodes, hosts })
@@ -57,7 +64,7 @@ async function allocateNow(at: AmParts, { sliceUrn, granted, requestXml, now, ex
   await at.store.create(fresh)
   let made: Sliver[] = []
   const slice = await at.store.update(sliceUrn, (stored) => {
-    refuseRecord(stored, granted, topology)
+    refuseRecord(stored, granted, topology, alone)
     // a later slice of the same name, nothing of the earlier one left: it begins anew
     const record = stored.slivers.length === 0 && isOther(stored, granted) ? { ...fresh, rev: stored.rev } : stored
     const { slivers, nextPort } = makeSlivers({
@@ -106,10 +113,13 @@ function newSlice(urn: string, granted: Granted): SliceRecord {
 const isOther = (record: SliceRecord, granted: Granted): boolean =>
   granted.sliceUuid !== undefined && granted.sliceUuid.toLowerCase() !== record.uuid.toLowerCase()
 
-function refuseRecord(record: SliceRecord, granted: Granted, topology: Topology): void {
+function refuseRecord(record: SliceRecord, granted: Granted, topology: Topology, alone: boolean): void {
   if (record.slivers.length > 0 || record.shutdown) refuseOtherSlice(record, granted)
   refuseShutDown(record)
   if (record.operation?.kind === 'delete') throw new Refusal('busy', `slivers of ${record.urn} are being deleted: try again in a few seconds`)
+  if (alone && record.slivers.length > 0) {
+    throw new Refusal('exists', `slice ${record.urn} has slivers already: delete them first, or add others with Allocate of AM API v3`)
+  }
   refuseKnownNames(record, topology)
 }
 
@@ -123,7 +133,7 @@ function refuseKnownNames(record: SliceRecord, topology: Topology): void {
 /** Hosts with what is promised to slivers that are allocated, or being provisioned, and not yet known to them taken off. */
 async function freeHosts(at: AmParts): Promise<HostRecord[]> {
   const promised = (await at.store.slices()).flatMap((s) => s.slivers.filter((v) =>
-    v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && v.operational === 'geni_notready' && v.allocation === 'geni_provisioned')))
+    v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && ['geni_notready', 'geni_configuring'].includes(v.operational) && v.allocation === 'geni_provisioned')))
   return (await at.store.hosts()).map((host) => ({
     ...host,
     memoryFreeMiB: host.memoryFreeMiB - promised.filter((s) => s.host === host.host).reduce((sum, s) => sum + s.node.memoryMiB + overheadMiB, 0),

@@ -11,7 +11,7 @@ export function getVersion(at: AmParts, api: 2 | 3): Struct {
   })
   return {
     geni_api: api,
-    geni_api_versions: api === 2 ? { 2: `${base}/am/2.0`, 3: `${base}/am/3.0` } : { 3: `${base}/am/3.0` },
+    geni_api_versions: { 2: `${base}/am/2.0`, 3: `${base}/am/3.0` },
     geni_request_rspec_versions: [rspec('request.xsd', [violinNs])],
     geni_ad_rspec_versions: [rspec('ad.xsd', [opstateNs, violinNs])],
     geni_credential_types: [{ geni_type: 'geni_sfa', geni_version: '2' }, { geni_type: 'geni_sfa', geni_version: '3' }],

@@ -1,11 +1,14 @@
 // Provision(urns, credentials, options): slivers that are allocated become VMs (disks and configuration; not running).
 import { Refusal } from '../../base/errors.js'
 import { rfc3339 } from '../../base/time.js'
+import type { Login } from '../../rspec/topology.js'
 import { grantedExpiry } from '../../slices/lease.js'
+import type { Operation } from '../../slices/operation.js'
 import { beginOperation } from '../../slices/slice-lock.js'
+import type { SliceRecord } from '../../slices/slice.js'
 import type { Sliver } from '../../slices/sliver.js'
 import {
-  findTarget, manifestOf, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts,
+  findTarget, manifestOf, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts, type Granted,
 } from '../context.js'
 import { checkRspecVersion, credentialsArgument, optionsArgument, timeOption, urnsArgument, usersOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
@@ -24,27 +27,42 @@ export async function provision(at: AmParts, call: AmCall, params: Value[]): Pro
   const stranger = target.bySlice ? undefined : target.slivers.find((s) => s.allocation !== 'geni_allocated')
   if (stranger) throw new Refusal('unsupported', `sliver ${stranger.urn} is provisioned already`)
   refuseExpired(at, wanted)
-  const now = at.clock.now()
-  const expires = grantedExpiry(
-    { now, credentialExpires: granted.expires, allocation: 'geni_provisioned' }, timeOption(options, 'geni_end_time'),
-  )
-  if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
+  const expires = provisionedUntil(at, granted, timeOption(options, 'geni_end_time'))
   const ids = wanted.map((s) => s.id)
+  const { after, operation } = await provisionSlivers(at, call, { slice, granted, ids, expires, logins, boot: false })
+  const done = after.slivers.filter((s) => ids.includes(s.id))
+  return {
+    geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: done.map((s) => sliverStruct(s)), violin_operation: operation.id,
+  }
+}
+
+/** The end of a lease that begins now; `wanted` is clipped to what may be. */
+export function provisionedUntil(at: AmParts, granted: Granted, wanted: number | undefined): number {
+  const now = at.clock.now()
+  const expires = grantedExpiry({ now, credentialExpires: granted.expires, allocation: 'geni_provisioned' }, wanted)
+  if (expires <= now) throw new Refusal('bad-arguments', 'geni_end_time is in the past')
+  return expires
+}
+
+interface Asked { slice: SliceRecord; granted: Granted; ids: string[]; expires: number; logins: Login[]; boot: boolean }
+
+/** Takes the slice for the operation that makes VMs of these slivers, and with `boot` starts them. */
+export async function provisionSlivers(
+  at: AmParts, call: AmCall, { slice, granted, ids, expires, logins, boot }: Asked,
+): Promise<{ after: SliceRecord; operation: Operation }> {
   const { slice: after, operation } = await beginOperation(at, slice.urn, {
-    kind: 'provision', who: granted.owner, why: 'Provision', callId: call.callId, params: { slivers: ids },
+    kind: 'provision', who: granted.owner, why: boot ? 'CreateSliver' : 'Provision', callId: call.callId, params: { slivers: ids, ...(boot ? { boot } : {}) },
   }, (record) => {
     const still = record.slivers.filter((s) => ids.includes(s.id) && s.allocation === 'geni_allocated')
     if (still.length < ids.length) throw new Refusal('not-found', `slivers of ${record.urn} were deleted or provisioned in the meantime`)
     record.credentialExpires = rfc3339(granted.expires)
     for (const sliver of still) {
       Object.assign(sliver, {
-        allocation: 'geni_provisioned', operational: 'geni_notready', expires: rfc3339(expires), logins, resourceStatus: 'being provisioned',
+        allocation: 'geni_provisioned', operational: boot ? 'geni_configuring' : 'geni_notready', expires: rfc3339(expires), logins,
+        resourceStatus: 'being provisioned',
       } satisfies Partial<Sliver>)
     }
   })
   await at.queue.add(operation)
-  const done = after.slivers.filter((s) => ids.includes(s.id))
-  return {
-    geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: done.map((s) => sliverStruct(s)), violin_operation: operation.id,
-  }
+  return { after, operation }
 }

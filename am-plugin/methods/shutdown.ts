@@ -1,15 +1,12 @@
 // Shutdown(slice_urn, credentials, options): an emergency stop. Nothing of the slice runs afterwards and only the
 // operator may act on it; what it has on disk is kept.
-import { Refusal } from '../../base/errors.js'
-import { parseUrn } from '../../base/urn.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import { findTarget, mustHaveSlivers, refuseOtherSlice, type AmCall, type AmParts } from '../context.js'
-import { credentialsArgument, optionsArgument, textArgument } from '../options.js'
+import { credentialsArgument, optionsArgument, sliceUrnArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
 export async function shutdown(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const sliceUrn = textArgument(params[0], 'slice_urn')
-  if (parseUrn(sliceUrn)?.type !== 'slice') throw new Refusal('bad-arguments', `"${sliceUrn.slice(0, 200)}" is not the URN of a slice`)
+  const sliceUrn = sliceUrnArgument(params[0])
   const target = await findTarget(at, [sliceUrn])
   const granted = call.authorize(credentialsArgument(params[1]), 'shutdown', target.sliceUrn)
   optionsArgument(params[2])

@@ -17,21 +17,26 @@ describe('a call', () => {
     assert.equal(got.whole['geni_api'], 3)
     assert.equal(value['geni_single_allocation'], 0)
     assert.equal(value['geni_allocate'], 'geni_disjoint')
-    assert.deepEqual(value['geni_api_versions'], { 3: 'https://am.lab.example:8443/am/3.0' })
+    assert.deepEqual(value['geni_api_versions'], { 2: 'https://am.lab.example:8443/am/2.0', 3: 'https://am.lab.example:8443/am/3.0' })
     for (const version of [...value['geni_request_rspec_versions'] as Struct[], ...value['geni_ad_rspec_versions'] as Struct[]]) {
       assert.deepEqual(Object.keys(version).sort(), ['extensions', 'namespace', 'schema', 'type', 'version'])
     }
     encodeResponse(got.whole)
   })
 
-  it('on the v2 paths GetVersion leads to v3, and everything else is unsupported', async () => {
+  it('is of the version that its path names, with or without a slash at its end; without a version in it, of v2', async () => {
     const am = await aggregate()
-    for (const path of ['/', '/RPC2', '/am', '/am/2.0']) {
-      const value = ok(await am.call('GetVersion', [{}], { path })) as Struct
-      assert.equal(value['geni_api'], 2)
-      assert.equal((value['geni_api_versions'] as Struct)['3'], 'https://am.lab.example:8443/am/3.0')
-      refused(await am.call('ListResources', [am.credentials, rspecVersion], { path }), 13, /speaks AM API v3 at https:.*\/am\/3.0/)
-      refused(await am.call('SliverStatus', [am.sliceUrn, am.credentials, {}], { path }), 13, /v3/)
+    const base = ['/am/2.0', '/am/2.0/', '/protogeni/xmlrpc/am/2.0', '/', '/RPC2', '/am', '/am/', '/protogeni/xmlrpc/am']
+    for (const [api, paths] of [[2, base], [3, ['/am/3.0', '/am/3.0/', '/protogeni/xmlrpc/am/3.0']]] as const) {
+      for (const path of paths) {
+        const got = await am.call('GetVersion', [{}], { path })
+        assert.deepEqual([got.whole['geni_api'], (ok(got) as Struct)['geni_api']], [api, api], path)
+        assert.deepEqual((ok(got) as Struct)['geni_api_versions'], { 2: 'https://am.lab.example:8443/am/2.0', 3: 'https://am.lab.example:8443/am/3.0' })
+        const [own, other] = api === 2 ? ['SliverStatus', 'Status'] : ['Status', 'SliverStatus']
+        refused(await am.call(own, [api === 2 ? am.sliceUrn : [am.sliceUrn], am.credentials, {}], { path }), 12, /has no slivers here/)
+        const elsewhere = `it is a method of AM API v${5 - api} at https://am.lab.example:8443/am/${5 - api}.0`
+        refused(await am.call(other, [am.sliceUrn, am.credentials, {}], { path }), 13, new RegExp(elsewhere))
+      }
     }
   })
 
@@ -44,7 +49,9 @@ describe('a call', () => {
     const am = await aggregate()
     await assert.rejects(am.call('Explode', []), (error: unknown) => error instanceof CallFault && error.code === -32601)
     await assert.rejects(am.call('constructor', []), CallFault)
-    refused(await am.call('CreateSliver', []), 13, /CreateSliver is not spoken/)
+    refused(await am.call('CreateSliver', []), 13, /CreateSliver is not spoken in AM API v3.*: it is a method of AM API v2 at/)
+    for (const method of ['Update', 'Cancel']) refused(await am.call(method, []), 13, new RegExp(`${method} is not spoken .* without it`))
+    refused(await am.call('Update', [], { peer: [] }), 3, /no certificate/)
   })
 
   it('without a certificate, or with one of strangers, all but GetVersion is forbidden', async () => {

@@ -28,6 +28,21 @@ describe('operations on VMs', () => {
     assert.ok((await w.begin(slice, 'snapshot')).token > 40)
   })
 
+  it('provision with boot starts each VM as soon as it is defined, in the run of the slice', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] })
+    const calls: string[] = []
+    w.hosts.meanwhile = async (call) => { calls.push(call) }
+    const operation = await w.begin(slice, 'provision', { params: { boot: true } }, 'geni_configuring')
+    await w.run(operation.id)
+    assert.deepEqual(calls.filter((c) => c.endsWith('v-a')), ['defineVm v-a', 'startVm v-a'])
+    assert.deepEqual(await w.states(slice), ['geni_configuring', 'geni_configuring'])
+    assert.notEqual((await w.record(slice)).run, '')
+    for (const vm of ['v-a', 'v-b']) w.hosts.set(vm, 'ready')
+    await w.settled()
+    assert.deepEqual(await w.states(slice), ['geni_ready', 'geni_ready'])
+  })
+
   it('a VM that cannot be started fails with the reason, the operation tells it, and the others run', async () => {
     const w = await worker()
     const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] })
