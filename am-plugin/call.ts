@@ -19,6 +19,7 @@ import { shutdown } from './methods/shutdown.js'
 import { sliverStatus } from './methods/sliver-status.js'
 import { status } from './methods/status.js'
 import { deleteSliver, listResources2, renewSliver } from './methods/version-2.js'
+import { isOperator, operatorCall } from './operator.js'
 import { CallFault, type ServerCall } from './server.js'
 import type { Value } from './xmlrpc/value.js'
 
@@ -72,11 +73,11 @@ async function dispatch(at: AmParts, trust: () => TrustStore, call: ServerCall, 
   if (method === 'GetVersion' && api !== undefined) return { ...success(getVersion(at, api)), geni_api: api }
   if (api === undefined) throw new Refusal('unsupported', notSpoken(at, call))
   const trusted = trust()
-  const certificate = identify(call, trusted, at.clock.now())
-  who.caller = certificate.urn
+  const asked = isOperator(at, call.peer) ? operatorCall(at, call) : callOf(call, identify(call, trusted, at.clock.now()), trusted, at)
+  who.caller = asked.caller
   const run = methods[api].get(method)
   if (!run) throw new Refusal('unsupported', notSpoken(at, call))
-  return success(await run(at, callOf(call, certificate, trusted, at), call.params))
+  return success(await run(at, asked, call.params))
 }
 
 function versionAt(path: string): 2 | 3 | undefined {

@@ -20,6 +20,8 @@ export interface AmParts {
   queue: OperationQueue
   questions: Questions
   authority: string
+  /** The aggregate's own certificate in DER: a client that shows it is the operator. */
+  ownCertificate?: Buffer
   /** URN of this aggregate. */
   urn: string
   /** https://host:port without path */
@@ -37,29 +39,45 @@ export interface AmCall {
   caller: string
   authorize(credentials: WireCredential[], operation: 'list-resources' | 'read' | 'change' | 'shutdown', sliceUrn?: string): Granted
 }
-export interface Granted { owner: string; expires: number; sliceUuid?: string }
+export interface Granted { owner: string; expires: number; sliceUuid?: string; operator?: boolean }
 
-/** What urns name: a slice and those of its slivers that are meant. */
-export interface Target { sliceUrn: string; slice: SliceRecord | undefined; slivers: Sliver[]; bySlice: boolean }
+/** What urns name: a slice and those of its slivers that are meant. `missing`: with best effort, the ones that it has not. */
+export interface Target { sliceUrn: string; slice: SliceRecord | undefined; slivers: Sliver[]; bySlice: boolean; missing: string[] }
 
-/** Finds the slice without looking at rights; the caller authorizes on `sliceUrn` before using anything else of it. */
-export async function findTarget(at: AmParts, urns: string[]): Promise<Target> {
+/**
+ * Finds the slice without looking at rights; the caller authorizes on `sliceUrn` before using anything else of it. With best
+ * effort some slivers may be missing, but not all: without a slice nobody could say what the caller may do.
+ */
+export async function findTarget(at: AmParts, urns: string[], bestEffort = false): Promise<Target> {
   if (urns.length === 1 && parseUrn(urns[0]!)?.type === 'slice') {
     const slice = await at.store.slice(urns[0]!)
-    return { sliceUrn: urns[0]!, slice, slivers: slice ? shown(slice) : [], bySlice: true }
+    return { sliceUrn: urns[0]!, slice, slivers: slice ? shown(slice) : [], bySlice: true, missing: [] }
   }
   const wrong = urns.find((urn) => parseUrn(urn)?.type !== 'sliver')
   if (wrong !== undefined) throw new Refusal('bad-arguments', `${wrong} is neither the one slice nor a sliver: give one slice URN, or sliver URNs of one slice`)
-  const slice = await at.store.sliceOfSliver(urns[0]!)
+  const slice = await sliceOfFirst(at, bestEffort ? urns : urns.slice(0, 1))
   if (!slice) throw new Refusal('not-found', `there is no sliver ${urns[0]!} here`)
   // each once, however often it was named: a list of one VM three times is not a slice of three
-  const slivers = [...new Set(urns.map((urn) => urn.toLowerCase()))].map((urn) => {
-    const sliver = shown(slice).find((s) => sameUrn(s.urn, urn))
-    if (!sliver) throw new Refusal('not-found', `there is no sliver ${urn} beside ${urns[0]!}: give slivers of one slice`)
-    return sliver
-  })
-  return { sliceUrn: slice.urn, slice, slivers, bySlice: false }
+  const named = [...new Map(urns.map((urn) => [urn.toLowerCase(), urn])).values()]
+  const found = named.map((urn) => ({ urn, sliver: shown(slice).find((s) => sameUrn(s.urn, urn)) }))
+  const missing = found.filter((f) => !f.sliver).map((f) => f.urn)
+  if (missing.length > 0 && !bestEffort) throw new Refusal('not-found', `there is no sliver ${missing[0]!} beside ${urns[0]!}: give slivers of one slice`)
+  return { sliceUrn: slice.urn, slice, slivers: found.flatMap((f) => f.sliver ?? []), bySlice: false, missing }
 }
+
+async function sliceOfFirst(at: AmParts, urns: string[]): Promise<SliceRecord | undefined> {
+  for (const urn of urns) {
+    const slice = await at.store.sliceOfSliver(urn)
+    if (slice) return slice
+  }
+  return undefined
+}
+
+/** Elements of a sliver list for those that best effort could not find. */
+export const missingStructs = (at: AmParts, { missing, sliceUrn }: Target): Struct[] => missing.map((urn) => ({
+  geni_sliver_urn: urn, geni_expires: rfc3339(at.clock.now()), geni_allocation_status: 'geni_unallocated',
+  geni_operational_status: 'geni_pending_allocation', geni_error: `there is no sliver ${urn} in ${sliceUrn}`, geni_resource_status: '',
+}))
 
 /** Slivers that exist for clients: not those that are being taken away. */
 export const shown = (slice: SliceRecord): Sliver[] => slice.slivers.filter((s) => s.allocation !== 'geni_unallocated')
@@ -69,8 +87,8 @@ export function mustHaveSlivers(target: Target): SliceRecord {
   return target.slice
 }
 
-export function refuseShutDown(slice: SliceRecord | undefined): void {
-  if (slice?.shutdown) throw new Refusal('shut-down', `slice ${slice.urn} was shut down: ask the operator of this aggregate`)
+export function refuseShutDown(slice: SliceRecord | undefined, granted: Granted): void {
+  if (slice?.shutdown && !granted.operator) throw new Refusal('shut-down', `slice ${slice.urn} was shut down: ask the operator of this aggregate`)
 }
 
 /** Names of slices are used again, UUIDs are not: the credential of a later slice gives no right to an earlier one. */
@@ -81,9 +99,15 @@ export function refuseOtherSlice(slice: SliceRecord | undefined, granted: Grante
 
 /** For calls that would bring life to slivers, or lengthen it. */
 export function refuseExpired(at: AmParts, slivers: Sliver[]): void {
-  const over = slivers.find((s) => Date.parse(s.expires) <= at.clock.now())
-  if (over) throw new Refusal('expired', `sliver ${over.urn} expired at ${over.expires}: delete it and allocate anew`)
+  for (const sliver of slivers) {
+    const over = expiredText(at, sliver)
+    if (over !== undefined) throw new Refusal('expired', over)
+  }
 }
+
+/** Undefined while it lasts. */
+export const expiredText = (at: AmParts, { urn, expires }: Sliver): string | undefined =>
+  Date.parse(expires) <= at.clock.now() ? `sliver ${urn} expired at ${expires}: delete it and allocate anew` : undefined
 
 /** Waits, for a bounded time, while an operation of this kind holds the slice; the store says busy if it still does. */
 export async function waitOut(at: AmParts, sliceUrn: string, kind: OperationKind): Promise<void> {

@@ -1,5 +1,6 @@
 // The aggregate manager: speaks the AM API, reads and changes records, hands work to the worker. It reads hostile XML, so
 // it has no way to the agents.
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
@@ -35,7 +36,7 @@ const queue = openOperationQueue(redis)
 const questions = openQuestions(redis, { clock, random })
 const parts: AmParts = {
   store: openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone')),
-  queue, questions, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
+  queue, questions, authority: config.authority, ownCertificate: new X509Certificate(readFileSync(config.certFile)).raw, urn: makeUrn(config.authority, 'authority', 'am'),
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
   quotas: config.quotas ?? standardQuotas, clock, random, log,
 }

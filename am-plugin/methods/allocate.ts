@@ -115,7 +115,7 @@ const isOther = (record: SliceRecord, granted: Granted): boolean =>
 
 function refuseRecord(record: SliceRecord, granted: Granted, topology: Topology, alone: boolean): void {
   if (record.slivers.length > 0 || record.shutdown) refuseOtherSlice(record, granted)
-  refuseShutDown(record)
+  refuseShutDown(record, granted)
   if (record.operation?.kind === 'delete') throw new Refusal('busy', `slivers of ${record.urn} are being deleted: try again in a few seconds`)
   if (alone && record.slivers.length > 0) {
     throw new Refusal('exists', `slice ${record.urn} has slivers already: delete them first, or add others with Allocate of AM API v3`)

@@ -5,18 +5,18 @@ import { listed } from '../../slices/operation-events.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import type { SliceRecord } from '../../slices/slice.js'
 import {
-  findTarget, mustHaveSlivers, refuseOtherSlice, refuseShutDown, shown, sliverStruct, type AmCall, type AmParts, type Target,
+  findTarget, missingStructs, mustHaveSlivers, refuseOtherSlice, refuseShutDown, shown, sliverStruct, type AmCall, type AmParts, type Target,
 } from '../context.js'
-import { credentialsArgument, optionsArgument, urnsArgument } from '../options.js'
+import { credentialsArgument, flag, optionsArgument, urnsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
 export async function deleteSlivers(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const target = withStuck(await findTarget(at, urnsArgument(params[0])))
+  const bestEffort = flag(optionsArgument(params[2]), 'geni_best_effort')
+  const target = withStuck(await findTarget(at, urnsArgument(params[0]), bestEffort))
   const granted = call.authorize(credentialsArgument(params[1]), 'change', target.sliceUrn)
-  optionsArgument(params[2])
   const slice = mustHaveSlivers(target)
   refuseOtherSlice(slice, granted)
-  refuseShutDown(slice)
+  refuseShutDown(slice, granted)
   const ids = new Set(target.slivers.map((s) => s.id))
   if (await dropAtOnce(at, slice, ids)) {
     const text = `${listed(target.slivers.map((s) => s.clientId))} deleted before Provision`
@@ -31,7 +31,8 @@ export async function deleteSlivers(at: AmParts, call: AmCall, params: Value[]):
     })
     await at.queue.add(operation)
   }
-  return target.slivers.map((s) => sliverStruct(s, { geni_allocation_status: 'geni_unallocated', geni_operational_status: 'geni_pending_allocation' }))
+  const gone = { geni_allocation_status: 'geni_unallocated', geni_operational_status: 'geni_pending_allocation' }
+  return [...target.slivers.map((s) => sliverStruct(s, gone)), ...missingStructs(at, target)]
 }
 
 /** Slivers whose job ended without removing them are shown no more, and yet can be deleted again, by the slice's URN. */

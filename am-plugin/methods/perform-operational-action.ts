@@ -10,7 +10,7 @@ import { isWaiting, mayBegin, type OperationalState, type Sliver } from '../../s
 import type { SnapshotEntry } from '../../snapshots/needs.js'
 import { boundsSnapshots, estimateOf, snapshotObjection, snapshotUse } from '../../snapshots/quota.js'
 import {
-  findTarget, isWholeSlice, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
+  expiredText, findTarget, isWholeSlice, missingStructs, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
   type AmCall, type AmParts, type Target,
 } from '../context.js'
 import { credentialsArgument, flag, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
@@ -30,22 +30,25 @@ const actions: Record<string, Action> = {
   violin_rollback: { kind: 'rollback', state: 'violin_rolling_back', text: 'being rolled back' },
   violin_delete: { kind: 'delete-snapshot', text: 'a snapshot is being deleted' },
 }
+/** What is done to each VM by itself, and so may fail for some of them. */
+const perSliver = new Set(['geni_start', 'geni_stop', 'geni_restart'])
 /** For these the right to read is enough. */
 const reading = new Set(['violin_list', 'violin_events', 'violin_console', 'geni_console_url'])
 
 export async function performOperationalAction(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
   const urns = urnsArgument(params[0])
-  let target = await findTarget(at, urns)
   const action = textArgument(params[2], 'action')
-  const granted = call.authorize(credentialsArgument(params[1]), reading.has(action) ? 'read' : 'change', target.sliceUrn)
   const options = optionsArgument(params[3])
+  const bestEffort = perSliver.has(action) && flag(options, 'geni_best_effort')
+  let target = await findTarget(at, urns, bestEffort)
+  const granted = call.authorize(credentialsArgument(params[1]), reading.has(action) ? 'read' : 'change', target.sliceUrn)
   if (action === 'geni_start' && target.slice?.operation?.kind === 'provision') {
     await waitOut(at, target.sliceUrn, 'provision') // clients start at once what they have provisioned, and that must succeed
-    target = await findTarget(at, urns)
+    target = await findTarget(at, urns, bestEffort)
   }
   const slice = mustHaveSlivers(target)
   refuseOtherSlice(slice, granted)
-  refuseShutDown(slice)
+  refuseShutDown(slice, granted)
   const states = Object.hasOwn(mayBegin, action) ? mayBegin[action]! : undefined
   if (!states) throw new Refusal('unsupported', `there is no action "${action.slice(0, 60)}" here: there are ${Object.keys(mayBegin).join(', ')}`)
   if (action === 'violin_console' || action === 'geni_console_url') {
@@ -57,21 +60,29 @@ export async function performOperationalAction(at: AmParts, call: AmCall, params
     throw new Refusal('unsupported', `${action} works on whole slices: give the slice URN, or all ${provisioned(slice).length} of its slivers`)
   }
   if (action.startsWith('violin_')) target = withProvisioned(slice, target)
+  const failed = missingStructs(at, target)
+  if (bestEffort) {
+    const objections = new Map(target.slivers.map((s) => [s, expiredText(at, s) ?? objectionTo(action, states, slice, s)?.message]))
+    target = { ...target, slivers: target.slivers.filter((s) => objections.get(s) === undefined) }
+    for (const [s, why] of objections) if (why !== undefined) failed.push(sliverStruct(s, { geni_error: why }))
+  }
   refuseState(action, states, slice, target.slivers)
   const catalogue = (await at.store.snapshots(slice.uuid)) as SnapshotEntry[]
   if (action === 'violin_list') return list(target, catalogue, slice.head)
   if (action === 'violin_events') return tellEvents(at, slice, target, options)
   if (action === 'violin_set_policy') return setPolicy(at, granted.owner, slice, target, textOption(options, 'violin_policy'))
   refuseExpired(at, target.slivers)
-  if (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready')) return target.slivers.map((s) => sliverStruct(s))
+  if (target.slivers.length === 0 || (action === 'geni_start' && target.slivers.every((s) => s.operational !== 'geni_notready'))) {
+    return [...target.slivers.map((s) => sliverStruct(s)), ...failed]
+  }
   const takesOne = ['violin_snapshot', 'violin_suspend'].includes(action) || (action === 'violin_rollback' && flag(options, 'violin_snapshot_first'))
   if (takesOne) await refuseOverQuota(at, slice, catalogue)
-  return begin(at, call, granted.owner, { action, options, slice, target, catalogue })
+  return [...await begin(at, call, granted.owner, { action, options, slice, target, catalogue }), ...failed]
 }
 
 interface Asked { action: string; options: Struct; slice: SliceRecord; target: Target; catalogue: SnapshotEntry[] }
 
-async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Promise<Value> {
+async function begin(at: AmParts, call: AmCall, who: string, asked: Asked): Promise<Struct[]> {
   const { action, slice } = asked
   const { kind, state, text } = actions[action]!
   const { params, extra } = parametersOf(at, asked)
@@ -152,13 +163,19 @@ function refuseUnready(slivers: Sliver[]): void {
 }
 
 function refuseState(action: string, states: OperationalState[], slice: SliceRecord, slivers: Sliver[]): void {
-  const wrong = slivers.find((s) => s.allocation !== 'geni_provisioned' || !states.includes(s.operational))
-  if (!wrong) return
-  if (slice.operation && !slice.operation.byPolicy && isWaiting(wrong.operational) && action.startsWith('violin_')) {
-    throw new Refusal('busy', `the slice is busy with ${slice.operation.kind} since ${slice.operation.since}: try again in a few seconds`)
+  for (const sliver of slivers) {
+    const objection = objectionTo(action, states, slice, sliver)
+    if (objection) throw objection
   }
-  const possible = Object.keys(mayBegin).filter((name) => mayBegin[name]!.includes(wrong.operational))
-  throw new Refusal('unsupported', `${action} is not possible: ${wrong.clientId} is ${wrong.operational}, it must be ` +
+}
+
+function objectionTo(action: string, states: OperationalState[], slice: SliceRecord, sliver: Sliver): Refusal | undefined {
+  if (sliver.allocation === 'geni_provisioned' && states.includes(sliver.operational)) return undefined
+  if (slice.operation && !slice.operation.byPolicy && isWaiting(sliver.operational) && action.startsWith('violin_')) {
+    return new Refusal('busy', `the slice is busy with ${slice.operation.kind} since ${slice.operation.since}: try again in a few seconds`)
+  }
+  const possible = Object.keys(mayBegin).filter((name) => mayBegin[name]!.includes(sliver.operational))
+  return new Refusal('unsupported', `${action} is not possible: ${sliver.clientId} is ${sliver.operational}, it must be ` +
     `${states.slice(0, 4).join(' or ')}; now possible: ${possible.join(', ') || 'Provision or Delete'}`)
 }
 

@@ -8,33 +8,44 @@ import { beginOperation } from '../../slices/slice-lock.js'
 import type { SliceRecord } from '../../slices/slice.js'
 import type { Sliver } from '../../slices/sliver.js'
 import {
-  findTarget, manifestOf, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts, type Granted,
+  expiredText, findTarget, manifestOf, missingStructs, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct,
+  type AmCall, type AmParts, type Granted,
 } from '../context.js'
-import { checkRspecVersion, credentialsArgument, optionsArgument, timeOption, urnsArgument, usersOption } from '../options.js'
+import { checkRspecVersion, credentialsArgument, flag, optionsArgument, timeOption, urnsArgument, usersOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
 export async function provision(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const target = await findTarget(at, urnsArgument(params[0]))
-  const granted = call.authorize(credentialsArgument(params[1]), 'change', target.sliceUrn)
   const options = optionsArgument(params[2])
+  const bestEffort = flag(options, 'geni_best_effort')
+  const target = await findTarget(at, urnsArgument(params[0]), bestEffort)
+  const granted = call.authorize(credentialsArgument(params[1]), 'change', target.sliceUrn)
   checkRspecVersion(options, false)
   const logins = usersOption(options)
   const slice = mustHaveSlivers(target)
   refuseOtherSlice(slice, granted)
-  refuseShutDown(slice)
-  const wanted = target.slivers.filter((s) => s.allocation === 'geni_allocated')
-  if (wanted.length === 0) throw new Refusal('not-found', `slice ${slice.urn} has no slivers that wait for Provision`)
-  const stranger = target.bySlice ? undefined : target.slivers.find((s) => s.allocation !== 'geni_allocated')
-  if (stranger) throw new Refusal('unsupported', `sliver ${stranger.urn} is provisioned already`)
-  refuseExpired(at, wanted)
+  refuseShutDown(slice, granted)
+  const waiting = target.slivers.filter((s) => s.allocation === 'geni_allocated')
+  if (waiting.length === 0) throw new Refusal('not-found', `slice ${slice.urn} has no slivers that wait for Provision`)
+  const strangers = target.bySlice ? [] : target.slivers.filter((s) => s.allocation !== 'geni_allocated')
+  if (strangers[0] && !bestEffort) throw new Refusal('unsupported', doneAlready(strangers[0]))
+  const wanted = bestEffort ? waiting.filter((s) => expiredText(at, s) === undefined) : waiting
+  refuseExpired(at, wanted.length > 0 ? wanted : waiting)
+  const failed = [
+    ...strangers.map((s) => sliverStruct(s, { geni_error: doneAlready(s) })),
+    ...waiting.filter((s) => !wanted.includes(s)).map((s) => sliverStruct(s, { geni_error: expiredText(at, s)! })),
+    ...missingStructs(at, target),
+  ]
   const expires = provisionedUntil(at, granted, timeOption(options, 'geni_end_time'))
   const ids = wanted.map((s) => s.id)
   const { after, operation } = await provisionSlivers(at, call, { slice, granted, ids, expires, logins, boot: false })
   const done = after.slivers.filter((s) => ids.includes(s.id))
   return {
-    geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: done.map((s) => sliverStruct(s)), violin_operation: operation.id,
+    geni_rspec: await manifestOf(at, after, done), geni_urn: after.urn, geni_slivers: [...done.map((s) => sliverStruct(s)), ...failed],
+    violin_operation: operation.id,
   }
 }
+
+const doneAlready = (sliver: Sliver): string => `sliver ${sliver.urn} is provisioned already`
 
 /** The end of a lease that begins now; `wanted` is clipped to what may be. */
 export function provisionedUntil(at: AmParts, granted: Granted, wanted: number | undefined): number {

@@ -5,29 +5,33 @@ import { noteEvent } from '../../slices/event.js'
 import { latestExpiry } from '../../slices/lease.js'
 import { listed } from '../../slices/operation-events.js'
 import type { Sliver } from '../../slices/sliver.js'
-import { findTarget, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts } from '../context.js'
+import {
+  expiredText, findTarget, missingStructs, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, type AmCall, type AmParts,
+} from '../context.js'
 import { credentialsArgument, flag, optionsArgument, textArgument, timeArgument, urnsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
 export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const target = await findTarget(at, urnsArgument(params[0]))
+  const options = optionsArgument(params[3])
+  const bestEffort = flag(options, 'geni_best_effort')
+  const target = await findTarget(at, urnsArgument(params[0]), bestEffort)
   const granted = call.authorize(credentialsArgument(params[1]), 'change', target.sliceUrn)
   const wanted = timeArgument(textArgument(params[2], 'expiration_time'), 'expiration_time')
-  const options = optionsArgument(params[3])
   const slice = mustHaveSlivers(target)
   refuseOtherSlice(slice, granted)
-  refuseShutDown(slice)
-  refuseExpired(at, target.slivers)
+  refuseShutDown(slice, granted)
+  if (!bestEffort) refuseExpired(at, target.slivers)
   const now = at.clock.now()
   if (wanted <= now) throw new Refusal('bad-arguments', `expiration_time ${rfc3339(wanted)} is in the past`)
   const clip = flag(options, 'geni_extend_alap')
-  const bestEffort = flag(options, 'geni_best_effort')
   const errors = new Map<string, string>()
   const granting = new Map<string, string>()
   for (const sliver of target.slivers) {
     const allocation = sliver.allocation === 'geni_allocated' ? 'geni_allocated' : 'geni_provisioned'
     const latest = latestExpiry({ now, credentialExpires: granted.expires, allocation })
-    if (wanted > latest && !clip) {
+    const over = expiredText(at, sliver)
+    if (over !== undefined) errors.set(sliver.id, over)
+    else if (wanted > latest && !clip) {
       const why = `sliver ${sliver.urn} cannot be renewed to ${rfc3339(wanted)}: ${rfc3339(latest)} is the latest that your credential and this aggregate allow`
       if (!bestEffort) throw new Refusal('refused', why)
       errors.set(sliver.id, why)
@@ -39,7 +43,8 @@ export async function renew(at: AmParts, call: AmCall, params: Value[]): Promise
     return record
   })
   await noteEvent(at, slice, { kind: 'lease-renewed', text: renewedText(target.slivers, granting), who: granted.owner })
-  return after.slivers.filter((s) => target.slivers.some((t) => t.id === s.id)).map((s) => sliverStruct(s, { geni_error: errors.get(s.id) ?? s.error }))
+  const done = after.slivers.filter((s) => target.slivers.some((t) => t.id === s.id))
+  return [...done.map((s) => sliverStruct(s, { geni_error: errors.get(s.id) ?? s.error })), ...missingStructs(at, target)]
 }
 
 function renewedText(slivers: Sliver[], granted: Map<string, string>): string {

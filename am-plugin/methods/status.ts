@@ -1,22 +1,23 @@
 // Status: how the slivers are, and in words what is going on. With the id of an operation: what has become of it.
 import { sameUrn } from '../../base/urn.js'
-import { findTarget, mustHaveSlivers, refuseOtherSlice, sliverStruct, type AmCall, type AmParts } from '../context.js'
-import { credentialsArgument, optionsArgument, textOption, urnsArgument } from '../options.js'
+import { findTarget, missingStructs, mustHaveSlivers, refuseOtherSlice, sliverStruct, type AmCall, type AmParts } from '../context.js'
+import { credentialsArgument, flag, optionsArgument, textOption, urnsArgument } from '../options.js'
 import type { Struct, Value } from '../xmlrpc/value.js'
 
 /** Status(urns, credentials, options). */
 export async function status(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
-  const target = await findTarget(at, urnsArgument(params[0]))
+  const options = optionsArgument(params[2])
+  const target = await findTarget(at, urnsArgument(params[0]), flag(options, 'geni_best_effort'))
   refuseOtherSlice(target.slice, call.authorize(credentialsArgument(params[1]), 'read', target.sliceUrn))
-  const wanted = textOption(optionsArgument(params[2]), 'violin_operation')
+  const wanted = textOption(options, 'violin_operation')
   const slice = mustHaveSlivers(target)
   const doing = slice.operation ? `${slice.operation.kind} under way since ${slice.operation.since}` : ''
   return {
     geni_urn: slice.urn, ...await operationOf(at, slice.urn, wanted),
-    geni_slivers: target.slivers.map((s) => sliverStruct(s, {
+    geni_slivers: [...target.slivers.map((s) => sliverStruct(s, {
       geni_resource_status: [s.resourceStatus, doing].filter((t) => t !== '').join('; '),
       violin_last_snapshot: slice.lastSnapshot,
-    })),
+    })), ...missingStructs(at, target)],
   }
 }
 

@@ -75,8 +75,8 @@ async function aggregate(server: PrivateRedis, redis: Redis, closing: Closing, q
   }
   const peer = splitPem(read(alice.certificate))
   const credentials: Value[] = [{ geni_type: 'geni_sfa', geni_version: '3', geni_value: credential }]
-  async function call(method: string, params: Value[]): Promise<Answered> {
-    const whole = (await answer(am, () => trust, { callId: 'c1', path: '/am/3.0', peer, method, params })) as Struct
+  async function call(method: string, params: Value[], path = '/am/3.0'): Promise<Answered> {
+    const whole = (await answer(am, () => trust, { callId: 'c1', path, peer, method, params })) as Struct
     return { code: (whole['code'] as Struct)['geni_code'] as number, value: whole['value']!, output: whole['output'] as string, whole }
   }
   const on = (method: string, ...rest: Value[]) => call(method, [[slice.urn], credentials, ...rest])
@@ -183,6 +183,42 @@ describe('the aggregate over a real Redis', function () {
     assert.equal(am.snapshots.open.most, 1)
     const two = await until(clock, 15_000, 50, async () => ((await am.snapshots.list(am.slice.uuid)).filter((e) => e.origin === 'policy').length >= 2 ? true : undefined))
     assert.ok(two, 'no periodic snapshots come')
+  })
+
+  it('takes away what is only allocated after ten minutes, and VMs when their lease ends', async () => {
+    const am = await aggregate(server, redis, closing)
+    await am.ready(['a'])
+    ok(await am.allocate(['b']))
+    const { parts } = am.worker
+    const at = (now: number) => ({ ...parts, clock: { ...clock, now: () => now } })
+    await expireSlivers(at(clock.now() + 9 * 60_000))
+    assert.deepEqual((await am.record())!.slivers.map((s) => s.clientId), ['a', 'b'])
+    await expireSlivers(at(clock.now() + 11 * 60_000))
+    const left = async () => ((await am.record())?.slivers.map((s) => s.clientId).join() ?? 'nothing')
+    assert.ok(await until(clock, 10_000, 20, async () => (await left() === 'a' && (await am.record())!.operation === null ? true : undefined)), await left())
+    assert.deepEqual(states(ok(await am.on('Status', {}))), ['geni_ready'])
+    const end = new Date(clock.now() + 3_600_000).toISOString()
+    ok(await am.on('Renew', end, {}))
+    await expireSlivers(at(clock.now() + 3_500_000))
+    assert.equal(await left(), 'a')
+    await expireSlivers(at(clock.now() + 3_601_000))
+    assert.ok(await until(clock, 10_000, 20, async () => (await left() === 'nothing' ? true : undefined)), await left())
+    assert.deepEqual(await am.hosts.reports('h1'), [])
+  })
+
+  it('creates by API v2 what is booted by the job of its Provision, and shows it in both versions', async () => {
+    const am = await aggregate(server, redis, closing)
+    const v2 = (method: string, ...rest: Value[]) => am.call(method, [am.slice.urn, am.credentials, ...rest], '/am/2.0')
+    assert.match(ok(await v2('CreateSliver', requestOf(['a', 'b']), [], {})) as string, /type="manifest"/)
+    await am.reach('geni_configuring')
+    const status = async () => (ok(await v2('SliverStatus', {})) as Struct)['geni_status']
+    assert.equal(await status(), 'configuring')
+    for (const s of (await am.record())!.slivers) am.hosts.set(s.id, 'ready')
+    await am.reach('geni_ready')
+    assert.equal(await status(), 'ready')
+    assert.deepEqual(states(ok(await am.on('Status', {}))), ['geni_ready', 'geni_ready'])
+    assert.equal(ok(await v2('DeleteSliver', {})), true)
+    assert.ok(await until(clock, 10_000, 20, async () => ((await am.record()) === undefined ? true : undefined)))
   })
 
   it('Delete voids a cut that is under way', async () => {

@@ -30,7 +30,8 @@ export function requestOf(names: string[], extra = ''): string {
 export interface Answered { code: number; value: Value; output: string; whole: Struct }
 
 export async function aggregate(memoryFreeMiB = 4096) {
-  const { alice, slice, trust, credential } = await field()
+  const { alice, slice, trust, credential, federation } = await field()
+  const own = splitPem(read(federation.am.certificate))
   const store = openMemoryStore()
   const queue = memoryQueue()
   const time = { at: now, whileAsleep: undefined as (() => Promise<unknown>) | undefined }
@@ -44,7 +45,7 @@ export async function aggregate(memoryFreeMiB = 4096) {
   const note = (fields: Record<string, unknown>) => { lines.push(fields) }
   const parts: AmParts = {
     store, queue, questions: { consoles: async (of, bytes) => { consoles.asked.push({ of, bytes }); return consoles.texts } },
-    authority: 'lab.example', urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
+    authority: 'lab.example', ownCertificate: own[0]!, urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
     software: '0.1.0', quotas: standardQuotas, clock, random: realRandom, log: Object.assign(Object.create(silentLog) as typeof silentLog, { info: note, error: note }),
   }
   await store.saveHost({
@@ -79,7 +80,7 @@ export async function aggregate(memoryFreeMiB = 4096) {
     queue.added.length = 0
     return record()
   }
-  return { parts, store, queue, time, lines, consoles, sliceUrn: slice.urn, sliceUuid: slice.uuid, expires: slice.expires, credentials, call, on, poa, allocate, settle, ready, record }
+  return { parts, own, store, queue, time, lines, consoles, sliceUrn: slice.urn, sliceUuid: slice.uuid, expires: slice.expires, credentials, call, on, poa, allocate, settle, ready, record }
 }
 
 export function ok(answered: Answered): Value {

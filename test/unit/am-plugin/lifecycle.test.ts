@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { rfc3339 } from '../../../base/time.js'
-import type { Struct } from '../../../am-plugin/xmlrpc/value.js'
+import type { Struct, Value } from '../../../am-plugin/xmlrpc/value.js'
+import { splitPem } from '../../../certs/certificate.js'
+import { field, read } from '../certs/field.js'
 import { aggregate, listOf, minute, ok, refused, rspecVersion, states } from './aggregate.js'
 
 const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJx alice@lab'
@@ -227,6 +229,33 @@ describe('Shutdown', () => {
     ok(await am.call('Shutdown', [am.sliceUrn, am.credentials, {}]))
     assert.equal(ok(await am.call('Shutdown', [am.sliceUrn, am.credentials, {}])), true)
     assert.equal(am.queue.added.length, 1)
+  })
+
+  it('leaves the slice to the operator, who is known by the aggregate\'s own certificate and needs no credential', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    const operator = (method: string, ...params: Value[]) => am.call(method, params, { peer: am.own })
+    assert.equal(ok(await operator('Shutdown', am.sliceUrn, [], {})), true)
+    assert.equal(am.queue.added.at(-1)!.who, am.parts.urn)
+    await am.settle('geni_notready')
+    refused(await am.poa('geni_start'), 11, /was shut down/)
+    assert.deepEqual(states(ok(await operator('Status', [am.sliceUrn], [], {}))), ['geni_notready'])
+    assert.equal(listOf(ok(await operator('Renew', [am.sliceUrn], [], rfc3339(nowOf(am) + day), {})))[0]!['geni_expires'], rfc3339(nowOf(am) + day))
+    assert.deepEqual(states(ok(await operator('PerformOperationalAction', [am.sliceUrn], [], 'geni_start', {}))), ['geni_configuring'])
+    await am.settle('geni_ready')
+    ok(await operator('Delete', [am.sliceUrn], [], {}))
+    assert.deepEqual(am.lines.filter((l) => l['method'] === 'Delete').map((l) => [l['caller'], l['allowed']]), [[am.parts.urn, true]])
+    refused(await am.allocate(['b']), 11, /was shut down/)
+  })
+
+  it('another certificate of the aggregate\'s authority makes no operator', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    ok(await am.call('Shutdown', [am.sliceUrn, am.credentials, {}]))
+    const { federation } = await field()
+    const peer = splitPem(read(federation.sa.certificate))
+    refused(await am.call('Delete', [[am.sliceUrn], [], {}], { peer }), 1, /no credential was given/)
+    refused(await am.call('Delete', [[am.sliceUrn], am.credentials, {}], { peer }), 3, /belongs to/)
   })
 
   it('is for a slice, not for a sliver of it', async () => {

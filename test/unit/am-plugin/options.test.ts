@@ -84,3 +84,12 @@ describe('options', () => {
     assert.equal(maybeCompressed('<rspec/>', {}), '<rspec/>')
   })
 })
+
+describe('a credential of the type geni_unknown', () => {
+  it('is what Omni calls every delegated one: it is taken for geni_sfa and judged by its text', () => {
+    const value = '<signed-credential/>'
+    assert.deepEqual(credentialsArgument([{ geni_type: 'geni_unknown', geni_version: '0', geni_value: value }]), [{ type: 'geni_sfa', version: '3', value }])
+    const broken = { geni_type: 'geni_sfaBROKEN', geni_version: '3', geni_value: value }
+    assert.equal(credentialsArgument([broken])[0]!.type, 'geni_sfaBROKEN')
+  })
+})
