@@ -87,7 +87,9 @@ function versionAt(path: string): 2 | 3 | undefined {
 
 function notSpoken(at: AmParts, { method, path }: ServerCall): string {
   const where = versionAt(path) === undefined ? `at ${path.slice(0, 80)}` : `in AM API v${versionAt(path)!}, which is spoken at ${path.slice(0, 80)}`
-  if (!known(method)) return `${method} is not spoken ${where}: this aggregate has AM API v2 at ${at.publicUrl}/am/2.0 and v3 at ${at.publicUrl}/am/3.0, without it`
+  if (!known(method)) {
+    return `${method} is not spoken ${where}: this aggregate has AM API v2 at ${at.publicUrl}/am/2.0 and v3 at ${at.publicUrl}/am/3.0, without it`
+  }
   const there = ([2, 3] as const).filter((api) => methods[api].has(method)).map((api) => `AM API v${api} at ${at.publicUrl}/am/${api}.0`)
   return `${method} is not spoken ${where}: it is a method of ${there.join(' and of ')}`
 }

@@ -36,7 +36,8 @@ const queue = openOperationQueue(redis)
 const questions = openQuestions(redis, { clock, random })
 const parts: AmParts = {
   store: openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone')),
-  queue, questions, authority: config.authority, ownCertificate: new X509Certificate(readFileSync(config.certFile)).raw, urn: makeUrn(config.authority, 'authority', 'am'),
+  queue, questions, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
+  ownCertificate: new X509Certificate(readFileSync(config.certFile)).raw,
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
   quotas: config.quotas ?? standardQuotas, clock, random, log,
 }

@@ -132,8 +132,9 @@ function refuseKnownNames(record: SliceRecord, topology: Topology): void {
 
 /** Hosts with what is promised to slivers that are allocated, or being provisioned, and not yet known to them taken off. */
 async function freeHosts(at: AmParts): Promise<HostRecord[]> {
+  const isMade = (v: Sliver) => v.allocation === 'geni_provisioned' && ['geni_notready', 'geni_configuring'].includes(v.operational)
   const promised = (await at.store.slices()).flatMap((s) => s.slivers.filter((v) =>
-    v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && ['geni_notready', 'geni_configuring'].includes(v.operational) && v.allocation === 'geni_provisioned')))
+    v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && isMade(v))))
   return (await at.store.hosts()).map((host) => ({
     ...host,
     memoryFreeMiB: host.memoryFreeMiB - promised.filter((s) => s.host === host.host).reduce((sum, s) => sum + s.node.memoryMiB + overheadMiB, 0),

@@ -23,7 +23,8 @@ describe('a second client, against simulated VMs', function () {
   let url = ''
   before(async () => {
     assert.ok(existsSync(main), 'build first: ./violin --version')
-    const started = spawn(process.execPath, [main, 'up', '--state', state, '--listen', '127.0.0.1:0', '--hypervisor', 'simulated'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const words = ['up', '--state', state, '--listen', '127.0.0.1:0', '--hypervisor', 'simulated']
+    const started = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'pipe', 'inherit'] })
     up = started
     let said = ''
     url = await new Promise<string>((ready, fail) => {
@@ -47,11 +48,9 @@ describe('a second client, against simulated VMs', function () {
       const certs = (...words: string[]): unknown =>
         JSON.parse(execFileSync(process.execPath, [main, 'certs', ...words, '--dir', join(state, 'federation'), '--json'], { encoding: 'utf8' }))
       const name = script.replace('.py', '')
-      const alice = certs('user', `alice${name}`)
-      const given = {
-        url, alice, bob: certs('user', `bob${name}`),
-        first: certs('slice', `one${name}`, '--user', `alice${name}`, '--days', '7'), second: certs('slice', `two${name}`, '--user', `alice${name}`, '--days', '7'),
-      }
+      const [alice, bob] = [certs('user', `alice${name}`), certs('user', `bob${name}`)]
+      const [first, second] = ['one', 'two'].map((slice) => certs('slice', slice + name, '--user', `alice${name}`, '--days', '7'))
+      const given = { url, alice, bob, first, second }
       const file = join(state, `${name}.json`)
       writeFileSync(file, JSON.stringify(given))
       const client = spawn('python3', ['-B', join(folder, script), file], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -197,11 +197,12 @@ mv "$work/omni_config" "$work/omni_config_alice"
 cp "$work/omni_config_bob" "$work/omni_config" # the suite's test is run by him to whom the slice was lent
 run_suite 2 am_api_accept_delegate; run_suite 3 am_api_accept_delegate
 for api in 2 3; do
+  lent=(-a "v$api" -V "$api" --slicecredfile "$work/lent.xml") delegated=(-a "v$api" -V "$api" --slicecredfile "$work/suite/delegated.xml")
   create=createsliver delete=deletesliver
   [ "$api" = 2 ] || create=allocate delete=delete
-  omni bob "v$api: with alice's own credential bob may not $create" refused -a v$api -V $api --slicecredfile "$work/lent.xml" $create lent "$work/suite/request.xml"
-  omni bob "v$api: $create by bob with the delegated credential" ok -a v$api -V $api --slicecredfile "$work/suite/delegated.xml" $create lent "$work/suite/request.xml"
-  omni bob "v$api: $delete by bob with the delegated credential" ok -a v$api -V $api --slicecredfile "$work/suite/delegated.xml" $delete lent
+  omni bob "v$api: with alice's own credential bob may not $create" refused "${lent[@]}" $create lent "$work/suite/request.xml"
+  omni bob "v$api: $create by bob with the delegated credential" ok "${delegated[@]}" $create lent "$work/suite/request.xml"
+  omni bob "v$api: $delete by bob with the delegated credential" ok "${delegated[@]}" $delete lent
 done
 
 # --- the table
@@ -211,7 +212,8 @@ of() { printf '%s/%s' "$(grep -P "^v$1\ttest_" "$rows" | head -13 | grep -c 'pas
   echo "# The acceptance suite of geni-tools against this aggregate"
   echo
   echo "Written by \`test/interop/run.sh\`, $(date -u +%Y-%m-%d), $hypervisor VMs: geni-violin $("$root/violin" --version), geni-tools" \
-    "$(git -C "$tools" log -1 --format=%h 2>/dev/null || echo unknown) unmodified, $("$python" --version 2>&1), $(xmlsec1 --version | cut -d' ' -f1,2), $(openssl version | cut -d' ' -f1,2)."
+    "$(git -C "$tools" log -1 --format=%h 2>/dev/null || echo unknown) unmodified," \
+    "$("$python" --version 2>&1), $(xmlsec1 --version | cut -d' ' -f1,2), $(openssl version | cut -d' ' -f1,2)."
   echo "**v3 $(of 3), v2 $(of 2); with the shutdown tests and the delegated credential $passed of $all checks pass.**"
   echo
   echo "| API | test | result |"

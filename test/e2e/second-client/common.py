@@ -53,7 +53,8 @@ def unpacked(packed):
 
 def check_get_version(answer, api):
     v = value(answer)
-    rule("3", "geni_api is an int on top and inside, and that of the path", type(answer["geni_api"]) is int and answer["geni_api"] == v["geni_api"] == api, answer)
+    rule("3", "geni_api is an int on top and inside, and that of the path",
+         type(answer["geni_api"]) is int and answer["geni_api"] == v["geni_api"] == api, answer)
     versions = v["geni_api_versions"]
     rule("26", "geni_api_versions names a URL for each version, under a string", set(versions) == {"2", "3"} and
          all(versions[n] == "%s/am/%s.0" % (base, n) for n in versions), versions)
@@ -75,7 +76,8 @@ def check_advertisement(text_of):
     rule("24", "an advertisement says that it is one, by type and schemaLocation", root.tag == NS + "rspec" and root.get("type") == "advertisement" and
          "http://www.geni.net/resources/rspec/3/ad.xsd" in root.get(LOCATION), text_of)
     nodes = root.findall(NS + "node")
-    rule("24", "every advertised node says whether it is available now", nodes and all(n.find(NS + "available").get("now") in ("true", "false") for n in nodes), text_of)
+    rule("24", "every advertised node says whether it is available now",
+         nodes and all(n.find(NS + "available").get("now") in ("true", "false") for n in nodes), text_of)
     return nodes
 
 
@@ -87,10 +89,12 @@ def check_manifest(text_of, names, logins=True):
     rule("23", "a manifest has the client_ids of the request", sorted(n.get("client_id") for n in nodes) == sorted(names), text_of)
     if names:
         rule("23", "a manifest keeps extensions that nobody here knows", root.find("{urn:somebody:else}remark").text == "keep me", text_of)
-        rule("23", "each node of a manifest has a sliver_id and a component_id", all("+sliver+" in n.get("sliver_id") and "+node+" in n.get("component_id") for n in nodes), text_of)
+        rule("23", "each node of a manifest has a sliver_id and a component_id",
+             all("+sliver+" in n.get("sliver_id") and "+node+" in n.get("component_id") for n in nodes), text_of)
     for node in nodes if logins else []:
         login = node.find("%sservices/%slogin" % (NS, NS))
-        rule("25", "each login has authentication, hostname, username and a port that is a number", login is not None and login.get("authentication") == "ssh-keys" and
+        rule("25", "each login has authentication, hostname, username and a port that is a number",
+             login is not None and login.get("authentication") == "ssh-keys" and
              login.get("hostname") and login.get("username") and int(login.get("port")) > 0, text_of)
     return nodes
 

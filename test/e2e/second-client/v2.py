@@ -30,7 +30,8 @@ def resources():
     rule("11", "the option that v1 had for geni_rspec_version is taken", True)
     refused(am.ListResources(user, {}), [1], "12", "ListResources without geni_rspec_version is BADARGS")
     refused(am.ListResources([], GENI3), [1], "12", "ListResources without any credential is BADARGS")
-    refused(am.ListResources(user, {"geni_rspec_version": {"type": "GENI", "version": "99"}}), [4], "12", "an RSpec version that is not spoken is BADVERSION")
+    other = {"geni_rspec_version": {"type": "GENI", "version": "99"}}
+    refused(am.ListResources(user, other), [4], "12", "an RSpec version that is not spoken is BADVERSION")
     for wrong in (user[0][:700], user[0].replace("<privileges>", "<privileges><foo/>", 1), ""):
         refused(am.ListResources([wrong], GENI3), [1, 3], "8b", "ListResources fails when no credential can be used")
     refused(stranger.ListResources(user, GENI3), [3], "8b", "another one's credential gives no rights")
@@ -49,8 +50,8 @@ def empty_slice():
 def status():
     answer = value(am.SliverStatus(slice_urn, mine, {}))
     words = ("configuring", "ready", "failed", "unknown")
-    rule("17", "SliverStatus has the slice's URN, a word that v2 knows, and geni_expires", answer["geni_urn"] == slice_urn and answer["geni_status"] in words and
-         answer["geni_expires"].endswith("Z"), answer)
+    rule("17", "SliverStatus has the slice's URN, a word that v2 knows, and geni_expires",
+         answer["geni_urn"] == slice_urn and answer["geni_status"] in words and answer["geni_expires"].endswith("Z"), answer)
     rule("17", "each resource has geni_urn, geni_status and geni_error as strings", answer["geni_resources"] and
          all("+sliver+" in r["geni_urn"] and r["geni_status"] in words and type(r["geni_error"]) is str for r in answer["geni_resources"]), answer)
     return answer
@@ -94,7 +95,8 @@ def end():
 
     rule("1", "Shutdown is true", value(am.Shutdown(slice_urn, mine, {})) is True)
     rule("1", "Shutdown again is true", value(am.Shutdown(slice_urn, mine, {})) is True)
-    for answer in (am.CreateSliver(slice_urn, mine, request(["x"]), [], {}), am.RenewSliver(slice_urn, mine, later(days=1), {}), am.DeleteSliver(slice_urn, mine, {})):
+    for answer in (am.CreateSliver(slice_urn, mine, request(["x"]), [], {}), am.RenewSliver(slice_urn, mine, later(days=1), {}),
+                   am.DeleteSliver(slice_urn, mine, {})):
         refused(answer, [3, 11], "1", "after Shutdown only the operator may act")
 
 

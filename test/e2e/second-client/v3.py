@@ -52,12 +52,14 @@ def resources():
     nodes = check_advertisement(value(am.ListResources(user, GENI3)))
     check_advertisement(value(am.ListResources(user, dict(GENI3, arbitrary_option=True))))
     some = check_advertisement(value(am.ListResources(user, dict(GENI3, geni_available=True))))
-    rule("24", "with geni_available only nodes that are available are there", 0 < len(some) <= len(nodes) and all(n.find("{*}available").get("now") == "true" for n in some))
+    rule("24", "with geni_available only nodes that are available are there",
+         0 < len(some) <= len(nodes) and all(n.find("{*}available").get("now") == "true" for n in some))
     check_advertisement(unpacked(value(am.ListResources(user, dict(GENI3, geni_compressed=True)))))
     check_advertisement(value(am.ListResources(user, dict(GENI3, geni_compressed=False))))
     refused(am.ListResources(user, {}), [1], "12", "ListResources without geni_rspec_version is BADARGS")
     refused(am.ListResources([], GENI3), [1], "12", "ListResources without any credential is BADARGS")
-    refused(am.ListResources(user, {"geni_rspec_version": {"type": "GENI", "version": "99"}}), [4], "12", "an RSpec version that is not spoken is BADVERSION")
+    other = {"geni_rspec_version": {"type": "GENI", "version": "99"}}
+    refused(am.ListResources(user, other), [4], "12", "an RSpec version that is not spoken is BADVERSION")
     value(am.ListResources(user, {"geni_rspec_version": {"type": "GeNi", "version": 3}}))
     rule("11", "RSpec versions are taken in any case, as string or int", True)
     broken = dict(user[0], geni_value=user[0]["geni_value"][:700])
@@ -75,7 +77,8 @@ def resources():
 def empty_slice():
     refused(am.Status([slice_urn], mine, {}), [12], "21", "Status of a slice without slivers is an error")
     described = value(am.Describe([slice_urn], mine, GENI3))
-    rule("20", "Describe of a slice without slivers has no slivers and is no error", described["geni_slivers"] == [] and described["geni_urn"] == slice_urn, described)
+    rule("20", "Describe of a slice without slivers has no slivers and is no error",
+         described["geni_slivers"] == [] and described["geni_urn"] == slice_urn, described)
     check_manifest(described["geni_rspec"], [])
     refused(am.Renew([slice_urn], mine, later(days=1), {}))
     refused(am.Provision([slice_urn], mine, GENI3))
@@ -96,7 +99,8 @@ def begin():
     rule("17", "Status by slice and by sliver agree", status()["geni_slivers"] == status([urn])["geni_slivers"])
     refused(action("geni_start"), [13], "13", "an action on what is only allocated is UNSUPPORTED")
     refused(am.Allocate(slice_urn, mine, request(["one"]), {}), [17])
-    keys = [{"urn": alice["urn"], "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJx alice@lab", xmlrpc.client.Binary(b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJy x")]}]
+    other = xmlrpc.client.Binary(b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJy x")
+    keys = [{"urn": alice["urn"], "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJx alice@lab", other]}]
     provisioned = value(am.Provision([urn], mine, {"geni_users": keys}))
     rule("11", "Provision does without geni_rspec_version", True)
     rule("10", "keys are taken as base64", True)
@@ -140,7 +144,8 @@ def renewals(urn):
         check_slivers(renewed, "geni_provisioned")
         rule("18", "after Renew the expiry is the instant asked for, to the second and in the same form", expiries() == {wanted}, renewed)
     granted = value(am.Renew([slice_urn], mine, later(days=9), {"geni_extend_alap": True}))
-    rule("19", "with geni_extend_alap as much is granted as can be, and told", granted[0]["geni_expires"] <= later(days=8) and expiries() == {granted[0]["geni_expires"]}, granted)
+    rule("19", "with geni_extend_alap as much is granted as can be, and told",
+         granted[0]["geni_expires"] <= later(days=8) and expiries() == {granted[0]["geni_expires"]}, granted)
 
 
 def to_ready(urn):
