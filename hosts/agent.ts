@@ -55,6 +55,10 @@ export function agentHandlers(at: AgentParts) {
     }),
     defineVm: (spec: VmSpec) => at.registry.define(spec),
     startVm: ({ vm, run, epoch }: { vm: string; run: string; epoch: number }) => at.registry.start(vm, { run, epoch }),
+    setLogins: async ({ vm, logins }: { vm: string; logins: VmSpec['logins'] }) => {
+      await at.registry.setLogins(vm, logins)
+      return null
+    },
     stopVm: ({ vm }: { vm: string }) => at.registry.stop(vm),
     destroyVm: async ({ vm }: { vm: string }): Promise<void> => {
       await at.registry.destroy(vm)

@@ -9,13 +9,13 @@ import type { Log } from '../base/log.js'
 import { readableOr } from '../base/records.js'
 import type { Clock } from '../base/time.js'
 import { Turns } from '../base/turns.js'
-import { noRun } from '../overlay/run.js'
 import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import { calibrate } from './calibrate.js'
+import { closeRunOf } from './close-run.js'
+import { changeConfigDisk, configDisk } from './config-disk.js'
 import { boundConsoles, readConsole, removeConsole } from './console.js'
-import { guestFiles, tar } from './guest-config.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { GuestImage } from './guest-image.js'
 import type { Layers } from './layers.js'
@@ -86,11 +86,21 @@ export class VmRegistry {
     const name = `${spec.vm}.0.qcow2`
     this.stillNoted.add(name) // it is in no record yet, and may not be collected
     const base = await this.at.layers.create(name, { sizeMiB: spec.diskMiB })
-    await writeDurably(this.configPath(spec.vm), tar(guestFiles(spec)))
+    await writeDurably(this.configPath(spec.vm), configDisk(spec))
     const record: VmRecord = { format: 1, spec, condition: 'defined', reason: '', layers: [base], instance: null }
     this.records.set(spec.vm, record)
     this.stillNoted.delete(name)
     await this.save(record)
+  }
+
+  /** Accounts and keys of a VM, running or not: it has them within seconds, and after a rollback too. */
+  async setLogins(name: string, logins: VmSpec['logins']): Promise<void> {
+    const record = this.record(name)
+    const spec = { ...record.spec, logins }
+    await changeConfigDisk(this.configPath(name), spec)
+    record.spec = spec
+    await this.save(record)
+    await this.live.get(name)?.setLogins(logins)
   }
 
   /** Boots a VM in a run. Before: it has no process. */
@@ -189,16 +199,7 @@ export class VmRegistry {
     await rm(this.configPath(name), { force: true })
     await removeConsole(this.consolePath(name))
     await removeConsole(this.hypervisorLogPath(name))
-    if (![...this.records.values()].some((r) => r.spec.slice === record.spec.slice)) await this.closeRunOf(record.spec.slice)
-  }
-
-  /** With the last VM of a slice the switch forgets it. */
-  private async closeRunOf(slice: string): Promise<void> {
-    const marks = await readableOr(() => this.at.marks.get(slice), (why) => this.at.log.warn({ slice, why }, 'the switch is not told that a slice is gone'))
-    const current = marks?.current ?? noRun
-    if (current === noRun) return
-    await this.at.switchLink.ask('closeRun', { slice, run: current })
-      .catch((error: unknown) => this.at.log.warn({ err: error, slice }, 'the switch could not be told that a slice is gone'))
+    if (![...this.records.values()].some((r) => r.spec.slice === record.spec.slice)) await closeRunOf(this.at, record.spec.slice)
   }
 
   /** A restored VM takes the place of the one before, which has no process any more. */
@@ -217,7 +218,7 @@ export class VmRegistry {
     if (!image) throw new Failure('failed', `this host has no image ${spec.image}`)
     const socket = join(this.at.runFolder, `${spec.vm}.${run.slice(-8)}`)
     return {
-      spec, run, layers: [...layers],
+      spec: { ...spec, logins: this.records.get(spec.vm)?.spec.logins ?? spec.logins }, run, layers: [...layers],
       monitor: `${socket}.qmp`,
       nicSockets: spec.nics.map((_, i) => `${socket}.n${i}`),
       console: this.consolePath(spec.vm), config: this.configPath(spec.vm),

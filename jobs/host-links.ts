@@ -82,6 +82,7 @@ export async function connectHosts(at: { hosts: { name: string; socket: string }
     capacity: (host) => ask<HostCapacity>(host, 'capacity', {}, askMs),
     defineVm: (host, spec: VmSpec) => ask(host, 'defineVm', spec, askMs),
     startVm: (host, vm, run) => ask(host, 'startVm', { vm, ...run }, limits.restoreMs),
+    setLogins: (host, vm, logins) => ask(host, 'setLogins', { vm, logins }, askMs),
     stopVm: (host, vm) => ask(host, 'stopVm', { vm }, askMs),
     destroyVm: (host, vm) => ask(host, 'destroyVm', { vm }, askMs),
     console: async (host, vm, bytes) => (await ask<{ text: string }>(host, 'console', { vm, bytes }, consoleMs)).text,

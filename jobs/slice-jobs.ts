@@ -11,7 +11,7 @@ import { recoveryWho } from './recovery.js'
 import type { Schedulers } from './queues.js'
 import { deleteSnapshotJob, restoreJob, snapshotJob } from './snapshot-jobs.js'
 import type { JobParts } from './surroundings.js'
-import { deleteJob, haltJob, provisionJob, shutdownJob, startJob, stopJob } from './vm-jobs.js'
+import { deleteJob, haltJob, provisionJob, shutdownJob, startJob, stopJob, updateUsersJob } from './vm-jobs.js'
 import { recheck } from './vm-watch.js'
 
 type Parts = JobParts & { schedulers: Schedulers }
@@ -104,6 +104,7 @@ async function perform(at: Parts, slice: SliceRecord, operation: Operation, how:
   switch (operation.kind) {
     case 'provision': return provisionJob(at, slice, operation)
     case 'start': case 'restart': return startJob(at, slice, operation)
+    case 'update-users': return updateUsersJob(at, slice, operation)
     case 'stop': return stopJob(at, slice, operation)
     case 'snapshot': case 'suspend': return snapshotJob(at, slice, operation, how)
     case 'rollback': case 'resume': return restoreJob(at, slice, operation, how)

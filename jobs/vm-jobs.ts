@@ -78,6 +78,28 @@ export async function stopJob(at: JobParts, slice: SliceRecord, operation: Opera
   })
 }
 
+/** A VM whose accounts could not be changed runs on with those that it had. */
+export async function updateUsersJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  const logins = operation.params.logins ?? []
+  const tried = await Promise.all(chosen(slice, operation).map(async (sliver) => {
+    try {
+      await at.hosts.setLogins(sliver.host, sliver.id, logins)
+      return { id: sliver.id, why: undefined }
+    } catch (error) {
+      return { id: sliver.id, why: `its accounts could not be changed: ${explain(error)}` }
+    }
+  }))
+  const first = tried.find((t) => t.why !== undefined)?.why
+  await endOperation(at, operation, first === undefined ? { state: 'done' } : { state: 'failed', error: first }, (record) => {
+    for (const sliver of chosen(record, operation)) {
+      const why = tried.find((t) => t.id === sliver.id)?.why
+      if (why === undefined) sliver.logins = logins
+      if (sliver.operational !== 'geni_updating_users') continue // it has died meanwhile
+      Object.assign(sliver, { operational: 'geni_ready', error: why ?? '', resourceStatus: why ?? 'its accounts were changed' })
+    }
+  })
+}
+
 /** The policy's `suspend` and `fail`: nothing of the slice runs on beside a VM that has died. Asleep, it can be resumed from its snapshot. */
 export async function haltJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
   const { snapshot } = operation.params

@@ -9,7 +9,7 @@ import type { JobParts } from './surroundings.js'
 
 /** Operations in which VMs end because they are told to. */
 const ending = ['stop', 'restart', 'suspend', 'rollback', 'resume', 'delete', 'shutdown', 'halt']
-const running = ['geni_configuring', 'geni_ready', 'violin_snapshotting']
+const running = ['geni_configuring', 'geni_ready', 'geni_updating_users', 'violin_snapshotting']
 const advice = 'violin_rollback brings the slice back to its latest snapshot, geni_restart boots this node anew'
 
 export async function noteReport(at: JobParts, report: VmReport): Promise<void> {

@@ -42,11 +42,13 @@ const states: State[] = [
     name: 'geni_ready',
     actions: [
       ['geni_start', ''], ['geni_restart', 'geni_configuring'], ['geni_stop', 'geni_stopping'],
+      ['geni_update_users', 'geni_updating_users'],
       ['violin_snapshot', 'violin_snapshotting'], ['violin_suspend', 'violin_suspending'], ['violin_rollback', 'violin_rolling_back'],
       remove, ...always,
     ],
   },
   { name: 'geni_stopping', waits: ['geni_notready', 'geni_failed'] },
+  { name: 'geni_updating_users', waits: ['geni_ready', 'geni_ready'] },
   { name: 'violin_snapshotting', waits: ['geni_ready', 'geni_ready'] },
   { name: 'violin_suspending', waits: ['violin_suspended', 'geni_ready'] },
   { name: 'violin_suspended', actions: [['violin_resume', 'violin_resuming'], ['violin_rollback', 'violin_rolling_back'], remove, ...always] },

@@ -23,6 +23,8 @@ export interface VmHosts {
   defineVm(host: string, spec: VmSpec): Promise<void>
   /** Before: defined or stopped. After: booting; becomes ready by itself (a vmChanged report tells). */
   startVm(host: string, vm: string, run: { run: string; epoch: number }): Promise<void>
+  /** After: these are the accounts of the VM, running or not; a running guest has them within seconds. */
+  setLogins(host: string, vm: string, logins: VmSpec['logins']): Promise<void>
   /** After: no process; disks stay. */
   stopVm(host: string, vm: string): Promise<void>
   /** After: nothing of the VM is left but layers that snapshots need. */

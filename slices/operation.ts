@@ -1,10 +1,11 @@
 // An operation: one long change of a slice, done by one job. Its record is kept after its end, so that a user can ask a
 // minute later what became of it.
 
+import type { Login } from '../rspec/topology.js'
 import type { OperationalState } from './sliver.js'
 
 export type OperationKind =
-  | 'provision' | 'start' | 'stop' | 'restart' | 'snapshot' | 'rollback' | 'suspend' | 'resume' | 'delete-snapshot' | 'delete' | 'shutdown'
+  | 'provision' | 'start' | 'stop' | 'restart' | 'update-users' | 'snapshot' | 'rollback' | 'suspend' | 'resume' | 'delete-snapshot' | 'delete' | 'shutdown'
   /** By a policy: every VM is stopped, asleep at a snapshot or failed. */
   | 'halt'
 
@@ -28,8 +29,9 @@ export interface Operation {
   /**
    * `was`: operational states before the operation, by sliver id; what a failed one goes back to. `first`: a snapshot of the
    * present that is taken before a rollback begins. `boot`: what is provisioned is started too.
+   * `logins`: the accounts that VMs are to have from now on.
    */
-  params: { slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; was?: Record<string, OperationalState> }
+  params: { slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; logins?: Login[]; was?: Record<string, OperationalState> }
   result: Record<string, string | number>
   error: string
   created: string

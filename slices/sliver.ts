@@ -10,7 +10,7 @@ export type AllocationState = 'geni_unallocated' | 'geni_allocated' | 'geni_prov
 //        └── geni_stopping ◀──────stop─────────┘  └── violin_snapshotting, violin_rolling_back, violin_resuming ◀──┘
 //  and geni_failed from everywhere: the VM died, or could not be brought where it should be
 export type OperationalState =
-  | 'geni_pending_allocation' | 'geni_notready' | 'geni_configuring' | 'geni_ready' | 'geni_stopping' | 'geni_failed'
+  | 'geni_pending_allocation' | 'geni_notready' | 'geni_configuring' | 'geni_ready' | 'geni_stopping' | 'geni_failed' | 'geni_updating_users'
   | 'violin_snapshotting' | 'violin_suspending' | 'violin_suspended' | 'violin_resuming' | 'violin_rolling_back'
 
 export interface SliverNic { port: number; clientId: string; lan: string; mac: string; ip: string; prefixLength: number }
@@ -39,7 +39,7 @@ export interface Sliver {
 
 const provisionedStates: OperationalState[] = [
   'geni_ready', 'geni_failed', 'geni_notready', 'geni_configuring', 'geni_stopping', 'violin_suspended', 'violin_snapshotting', 'violin_suspending',
-  'violin_resuming', 'violin_rolling_back',
+  'violin_resuming', 'violin_rolling_back', 'geni_updating_users',
 ]
 
 /** Actions on a VM or a slice, and the states in which each may begin. AM API v3: a wrong state is 13 UNSUPPORTED. */
@@ -47,6 +47,7 @@ export const mayBegin: Record<string, OperationalState[]> = {
   geni_start: ['geni_notready', 'geni_configuring', 'geni_ready'],
   geni_stop: ['geni_ready', 'violin_suspended', 'geni_failed'],
   geni_restart: ['geni_ready', 'geni_failed'],
+  geni_update_users: ['geni_ready'],
   violin_snapshot: ['geni_ready'],
   violin_suspend: ['geni_ready'],
   violin_resume: ['violin_suspended'],
@@ -61,4 +62,4 @@ export const mayBegin: Record<string, OperationalState[]> = {
 
 /** States that end by themselves: an operation is at work. */
 export const isWaiting = (state: OperationalState): boolean =>
-  ['geni_configuring', 'geni_stopping', 'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'].includes(state)
+  ['geni_configuring', 'geni_stopping', 'geni_updating_users', 'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'].includes(state)

@@ -13,7 +13,7 @@ import {
   expiredText, findTarget, isWholeSlice, missingStructs, mustHaveSlivers, refuseExpired, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut,
   type AmCall, type AmParts, type Target,
 } from '../context.js'
-import { credentialsArgument, flag, optionsArgument, textArgument, textOption, urnsArgument } from '../options.js'
+import { credentialsArgument, flag, optionsArgument, textArgument, textOption, urnsArgument, usersOption } from '../options.js'
 import { chooseSnapshot, newSnapshot, snapshotStruct, snapshotUrnOf } from '../snapshot-names.js'
 import type { Struct, Value } from '../xmlrpc/value.js'
 import { nameConsole, showConsoles, tellEvents, withProvisioned } from './reading-actions.js'
@@ -24,6 +24,7 @@ const actions: Record<string, Action> = {
   geni_start: { kind: 'start', state: 'geni_configuring', text: 'booting' },
   geni_stop: { kind: 'stop', state: 'geni_stopping', text: 'stopping' },
   geni_restart: { kind: 'restart', state: 'geni_configuring', text: 'booting anew' },
+  geni_update_users: { kind: 'update-users', state: 'geni_updating_users', text: 'its accounts are being changed' },
   violin_snapshot: { kind: 'snapshot', state: 'violin_snapshotting', text: 'a snapshot is being taken' },
   violin_suspend: { kind: 'suspend', state: 'violin_suspending', text: 'being suspended' },
   violin_resume: { kind: 'resume', state: 'violin_resuming', text: 'being resumed' },
@@ -31,7 +32,7 @@ const actions: Record<string, Action> = {
   violin_delete: { kind: 'delete-snapshot', text: 'a snapshot is being deleted' },
 }
 /** What is done to each VM by itself, and so may fail for some of them. */
-const perSliver = new Set(['geni_start', 'geni_stop', 'geni_restart'])
+const perSliver = new Set(['geni_start', 'geni_stop', 'geni_restart', 'geni_update_users'])
 /** For these the right to read is enough. */
 const reading = new Set(['violin_list', 'violin_events', 'violin_console', 'geni_console_url'])
 
@@ -121,6 +122,10 @@ function parametersOf(at: AmParts, asked: Asked): { params: Operation['params'];
     const made = newSnapshot(at.random, options, catalogue)
     return { params: { ...made }, extra: { violin_snapshot: snapshotUrnOf(at.authority, made.snapshot) } }
   }
+  if (action === 'geni_update_users') {
+    if (!Array.isArray(options['geni_users'])) throw new Refusal('bad-arguments', 'geni_update_users needs the option geni_users: [{urn, keys}] of all who may log in')
+    return { params: { logins: usersOption(options) }, extra: {} }
+  }
   if (action === 'violin_resume') {
     const suspended = catalogue.find((e) => e.id === slice.head)
     if (!suspended) throw new Refusal('not-found', 'the snapshot that the slice was suspended with is gone: violin_rollback to another one')
@@ -174,8 +179,9 @@ function objectionTo(action: string, states: OperationalState[], slice: SliceRec
   if (slice.operation && !slice.operation.byPolicy && isWaiting(sliver.operational) && action.startsWith('violin_')) {
     return new Refusal('busy', `the slice is busy with ${slice.operation.kind} since ${slice.operation.since}: try again in a few seconds`)
   }
+  const code = action === 'geni_update_users' ? 'refused' : 'unsupported' // so the text that defines the action has it
   const possible = Object.keys(mayBegin).filter((name) => mayBegin[name]!.includes(sliver.operational))
-  return new Refusal('unsupported', `${action} is not possible: ${sliver.clientId} is ${sliver.operational}, it must be ` +
+  return new Refusal(code, `${action} is not possible: ${sliver.clientId} is ${sliver.operational}, it must be ` +
     `${states.slice(0, 4).join(' or ')}; now possible: ${possible.join(', ') || 'Provision or Delete'}`)
 }
 

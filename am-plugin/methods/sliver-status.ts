@@ -8,7 +8,7 @@ type Word = 'configuring' | 'ready' | 'failed' | 'unknown'
 
 /** Clients poll until ready or failed: a state that does not end by itself is 'unknown', never 'configuring'. */
 const words: Record<OperationalState, Word> = {
-  geni_ready: 'ready', violin_snapshotting: 'ready', geni_failed: 'failed',
+  geni_ready: 'ready', geni_updating_users: 'ready', violin_snapshotting: 'ready', geni_failed: 'failed',
   geni_configuring: 'configuring', violin_resuming: 'configuring', violin_rolling_back: 'configuring',
   geni_pending_allocation: 'unknown', geni_notready: 'unknown', geni_stopping: 'unknown', violin_suspending: 'unknown', violin_suspended: 'unknown',
 }

@@ -43,6 +43,8 @@ export interface Vm {
   isRunning(): Promise<boolean>
   /** Opens the management login on the host. Before: no other process has the port. */
   openLogin(): Promise<void>
+  /** Its configuration disk has changed: these are its accounts now. A guest that reads that disk by itself needs no more. */
+  setLogins(logins: VmSpec['logins']): Promise<void>
   /** Before: paused. After: its virtual CPUs run. */
   resume(): Promise<void>
 

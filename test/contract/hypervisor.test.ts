@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure } from '../../base/errors.js'
+import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { parseReport } from '../../cli/bank/report.js'
+import { changeConfigDisk } from '../../hosts/config-disk.js'
 import type { CutPlan, Vm, VmInstance } from '../../hosts/hypervisor/hypervisor.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
 import { hypervisorOf, Rig, type HypervisorKind, type Login } from '../integration/rig.js'
@@ -79,6 +81,25 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
       assert.equal((await login.run('hostname')).trim(), 'subject')
       assert.ok(await until(clock, 20_000, 100, async () => ((await disk(login)).done > 2 ? true : undefined)), 'its bank writes to its disk')
       login.close()
+    })
+
+    it('lets in whom its configuration disk names from now on, and nobody else, without a boot', async () => {
+      const other = newSshKeys()
+      const name = { name: 'other', key: other.private }
+      const put = async (logins: VmSpec['logins']) => {
+        await changeConfigDisk(vm.instance.config, { ...spec, logins })
+        await vm.setLogins(logins)
+      }
+      await assert.rejects(rig.connect(spec, name), /authentication/)
+      await put([{ urn: 'other', name: 'other', keys: [other.public] }])
+      const login = await rig.login(spec, name)
+      assert.equal((await login.run('hostname')).trim(), 'subject')
+      await assert.rejects(rig.connect(spec), /authentication/)
+      await put(spec.logins)
+      const back = await rig.login(spec)
+      await assert.rejects(rig.connect(spec, name), /authentication/)
+      assert.equal((await login.run('hostname')).trim(), 'subject', 'who is in stays in')
+      for (const open of [login, back]) open.close()
     })
 
     it('stops it and lets it run, as often as it is asked, and says what its devices have counted', async () => {

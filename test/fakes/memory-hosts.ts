@@ -60,6 +60,10 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
       if (!reports.has(vm)) throw new Failure('failed', `this host has no VM ${vm}`)
       hosts.set(vm, 'booting')
     },
+    async setLogins(host, vm, logins) {
+      await asked(host, 'setLogins', vm)
+      specs.set(vm, { ...specs.get(vm)!, logins })
+    },
     async stopVm(host, vm) {
       await asked(host, 'stopVm', vm)
       if (reports.has(vm)) hosts.set(vm, 'stopped')

@@ -43,6 +43,7 @@ export class MemoryVm implements Vm {
     this.instance.layers.splice(this.instance.layers.indexOf(layers[0]!), layers.length, by)
   }
   async kill(why = 'it was stopped'): Promise<void> { this.die(why) }
+  async setLogins(logins: VmInstance['spec']['logins']): Promise<void> { this.asked.push(`setLogins ${logins.map((l) => l.name).join()}`) }
   release(): void { this.asked.push('release') }
 }
 

@@ -10,7 +10,7 @@ import { silentLog } from '../../base/log.js'
 import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { readImage, simulatedImage, type GuestImage } from '../../hosts/guest-image.js'
-import { guestFiles, tar } from '../../hosts/guest-config.js'
+import { configDisk } from '../../hosts/config-disk.js'
 import type { Hypervisor, Vm, VmInstance } from '../../hosts/hypervisor/hypervisor.js'
 import { Qemu } from '../../hosts/hypervisor/qemu/qemu.js'
 import { Simulated } from '../../hosts/hypervisor/simulated/simulated.js'
@@ -32,6 +32,7 @@ export interface Login { run(command: string): Promise<string>; close(): void }
 export class Rig {
   readonly folder = mkdtempSync(join(tmpdir(), 'vrig-'))
   readonly keys = newSshKeys()
+  readonly tester = { name: 'tester', key: this.keys.private }
   readonly hypervisor: Hypervisor
   readonly layers: Layers
   readonly switchLink: SwitchLink
@@ -65,7 +66,7 @@ export class Rig {
   instance(spec: VmSpec, run: string, layers: string[]): VmInstance {
     const at = join(this.folder, `${spec.vm}.${this.sockets++}`)
     const config = `${at}.config`
-    writeFileSync(config, tar(guestFiles(spec)))
+    writeFileSync(config, configDisk(spec))
     return {
       spec, run, layers, monitor: `${at}.qmp`, nicSockets: spec.nics.map((_, i) => `${at}.n${i}`), console: `${at}.console`, config,
       kernel: this.image!.kernel, initrd: this.image!.initrd, append: this.image!.append,
@@ -83,8 +84,8 @@ export class Rig {
   }
 
   /** A login on the VM's management port, once its SSH server answers. */
-  async login(spec: VmSpec): Promise<Login> {
-    const client = await until(clock, 90_000, 200, () => this.connect(spec).catch(() => undefined))
+  async login(spec: VmSpec, as = this.tester): Promise<Login> {
+    const client = await until(clock, 90_000, 200, () => this.connect(spec, as).catch(() => undefined))
     assert.ok(client, `${spec.clientId} does not answer on port ${spec.loginPort}`)
     return {
       run: (command) => new Promise((done, fail) => {
@@ -112,12 +113,12 @@ export class Rig {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
-  private connect(spec: VmSpec): Promise<ssh2.Client> {
+  connect(spec: VmSpec, { name, key }: { name: string; key: string } = this.tester): Promise<ssh2.Client> {
     return new Promise((done, fail) => {
       const client = new ssh2.Client()
       client.once('ready', () => done(client)).once('error', fail)
       client.on('error', () => undefined)
-      client.connect({ host: '127.0.0.1', port: spec.loginPort, username: 'tester', privateKey: this.keys.private, readyTimeout: 3_000 })
+      client.connect({ host: '127.0.0.1', port: spec.loginPort, username: name, privateKey: key, readyTimeout: 3_000 })
     })
   }
 }

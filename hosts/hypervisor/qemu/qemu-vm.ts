@@ -233,6 +233,8 @@ export class QemuVm implements Vm {
     await this.prepared?.sink.close().catch(() => undefined)
   }
 
+  async setLogins(): Promise<void> { /* its guest looks at the configuration disk (images/init) */ }
+
   release(): void {
     this.released = true
     this.qmp.close()

@@ -5,11 +5,16 @@ import ssh2, { type AuthContext, type ParsedKey, type ServerChannel } from 'ssh2
 import { Failure } from '../../../base/errors.js'
 import type { Login } from '../../../rspec/topology.js'
 
-export interface LoginServer { listen(port: number): Promise<void> }
+export interface LoginServer {
+  listen(port: number): Promise<void>
+  /** From now on these may log in, and nobody else. */
+  allow(logins: Login[]): void
+}
 type Run = (line: string) => { code: number; out: string; err: string }
 
 export function makeLoginServer(at: { hostKey: string; logins: Login[]; hostName: string; run: Run }): LoginServer {
-  const keys: Keys = new Map(at.logins.map((login) => [login.name, parsed(login.keys)]))
+  const keysOf = (logins: Login[]): Keys => new Map(logins.map((login) => [login.name, parsed(login.keys)]))
+  let keys = keysOf(at.logins)
   const server = new ssh2.Server({ hostKeys: [at.hostKey] }, (client) => {
     client.on('error', () => undefined) // a client that broke off
     client.on('authentication', (context) => {
@@ -24,6 +29,7 @@ export function makeLoginServer(at: { hostKey: string; logins: Login[]; hostName
     }))
   })
   return {
+    allow: (logins) => { keys = keysOf(logins) },
     listen: (port) => new Promise((resolve, reject) => {
       server.once('error', (cause: Error) => reject(new Failure('failed', `port ${port} cannot be opened for logins`, { cause })))
       server.listen(port, '127.0.0.1', () => resolve())

@@ -82,6 +82,10 @@ const handlers: Handlers = {
     await logins.listen(config.spec.loginPort)
     return null
   },
+  setLogins: async ({ logins: changed }) => {
+    logins.allow(changed)
+    return null
+  },
   witnesses: async () => machine.witnesses(),
   prepareCut: async (plan) => {
     if (prepared) await abandon()

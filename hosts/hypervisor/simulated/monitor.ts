@@ -18,6 +18,7 @@ export interface SimulatedConfig {
 export interface MonitorAsks {
   status: [Record<string, never>, { running: boolean; layers: string[] }]
   resume: [Record<string, never>, null]
+  setLogins: [{ logins: VmSpec['logins'] }, null]
   openLogin: [Record<string, never>, null]
   witnesses: [Record<string, never>, DeviceWitness[]]
   prepareCut: [CutPlan, null]

@@ -4,6 +4,7 @@ import { limits } from '../../../base/limits.js'
 import type { RpcClient } from '../../../base/rpc.js'
 import type { Clock } from '../../../base/time.js'
 import type { DeviceWitness } from '../../../overlay/slice-net.js'
+import type { VmSpec } from '../../../slices/vm-spec.js'
 import type { CutPlan, Vm, VmInstance } from '../hypervisor.js'
 import { Ending } from '../ending.js'
 import { killProcess, type ProcessRef } from '../process.js'
@@ -32,6 +33,7 @@ export class SimulatedVm implements Vm {
 
   async isRunning(): Promise<boolean> { return (await this.ask('status', {})).running }
   async openLogin(): Promise<void> { await this.ask('openLogin', {}) }
+  async setLogins(logins: VmSpec['logins']): Promise<void> { await this.ask('setLogins', { logins }) }
   async resume(): Promise<void> { await this.ask('resume', {}) }
   async prepareCut(plan: CutPlan): Promise<void> { await this.ask('prepareCut', plan) }
   async witnesses(): Promise<DeviceWitness[]> { return this.ask('witnesses', {}) }

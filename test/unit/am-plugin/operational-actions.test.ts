@@ -333,3 +333,29 @@ describe('violin_set_policy', () => {
     })
   }
 })
+
+describe('geni_update_users', () => {
+  const alice = 'urn:publicid:IDN+lab.example+user+alice'
+  const geni_users = [{ urn: alice, keys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJx alice@lab'] }]
+
+  it('hands the accounts to the job, of all slivers or of one', async () => {
+    const am = await aggregate()
+    const { slivers } = await am.ready(['a', 'b'])
+    assert.deepEqual(states(ok(await am.poa('geni_update_users', { geni_users }))), ['geni_updating_users', 'geni_updating_users'])
+    const [operation] = am.queue.added
+    assert.deepEqual([operation!.kind, operation!.params.logins?.map((l) => [l.name, l.keys.length])], ['update-users', [['alice', 1]]])
+    await am.settle('geni_ready')
+    assert.deepEqual(states(ok(await am.poa('geni_update_users', { geni_users: [] }, [slivers[1]!.urn]))), ['geni_updating_users'])
+    assert.deepEqual(am.queue.added.at(-1)!.params, { slivers: [slivers[1]!.id], logins: [], was: { [slivers[1]!.id]: 'geni_ready' } })
+  })
+
+  it('wants to be told who, and is refused (7) where a VM is not ready', async () => {
+    const am = await aggregate()
+    await am.ready(['a'])
+    refused(await am.poa('geni_update_users'), 1, /needs the option geni_users/)
+    refused(await am.poa('geni_update_users', { geni_users: [{ urn: 'alice' }] }), 1, /is not the URN of a user/)
+    await am.settle('violin_suspended')
+    refused(await am.poa('geni_update_users', { geni_users }), 7, /a is violin_suspended, it must be geni_ready/)
+    assert.equal(am.queue.added.length, 0)
+  })
+})

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
 import { startTime } from '../../../hosts/hypervisor/process.js'
+import { configDisk } from '../../../hosts/config-disk.js'
 import { Layers } from '../../../hosts/layers.js'
 import { SliceMarks } from '../../../hosts/slice-marks.js'
 import type { SwitchLink } from '../../../hosts/switch-link.js'
@@ -61,6 +62,26 @@ describe('the VMs of a host', () => {
     await host.registry.open()
     await host.registry.resumeStopped()
     assert.deepEqual([host.vm('a').running, host.vm('a').asked, host.vm('b').asked], [true, ['letRun'], []])
+  })
+
+  it('have other accounts when they are told so: on their disk, in their record, in the VM, and in the next life that is made of it', async () => {
+    const host = await cameBack(folder(), ['a'])
+    await host.registry.open()
+    const config = join(folder(), 'vms', 'a.config')
+    writeFileSync(config, configDisk(specOf('a')))
+    const bob = { urn: 'urn:bob', name: 'bob', keys: ['ssh-ed25519 AAAA bob'] }
+    await host.registry.setLogins('a', [bob])
+    assert.equal(readFileSync(config).length, configDisk(specOf('a')).length)
+    assert.match(readFileSync(config, 'latin1'), /^generation\0[^]*users\/bob\/authorized_keys[^]*ssh-ed25519 AAAA bob\n/)
+    assert.deepEqual(host.onDisk('a').spec.logins, [bob])
+    assert.ok(host.vm('a').asked.includes('setLogins bob'))
+    assert.deepEqual(host.registry.instanceOf(specOf('a'), '0000000100000000', []).spec.logins, [bob], 'a rollback does not bring the old ones back')
+    const long = { ...bob, keys: [`ssh-ed25519 ${'A'.repeat(70_000)}`] }
+    await assert.rejects(host.registry.setLogins('a', [long]), /has room for 65536 bytes, the accounts and keys need \d+: give fewer keys/)
+    assert.deepEqual(host.onDisk('a').spec.logins, [bob])
+    await assert.rejects(host.registry.setLogins('b', [bob]), /has no VM b/)
+    writeFileSync(config, 'hostname')
+    await assert.rejects(host.registry.setLogins('a', [bob]), /made by an earlier version/)
   })
 
   it('that stand for a sealed suspension stay as they are, whatever is done for the others', async () => {

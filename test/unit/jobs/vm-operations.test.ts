@@ -43,6 +43,32 @@ describe('operations on VMs', () => {
     assert.deepEqual(await w.states(slice), ['geni_ready', 'geni_ready'])
   })
 
+  it('accounts are changed on each VM; one where that fails runs on with those that it had, and says why', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a'), aSliver('b')] })
+    const bob = [{ urn: 'urn:bob', name: 'bob', keys: [] }]
+    w.hosts.meanwhile = async (call) => { if (call === 'setLogins v-b') throw new Failure('failed', 'its disk is gone') }
+    const operation = await w.begin(slice, 'update-users', { params: { logins: bob } }, 'geni_updating_users')
+    await w.run(operation.id)
+    const [a, b] = (await w.record(slice)).slivers
+    assert.deepEqual([a!.operational, a!.error, a!.logins, w.hosts.specs.get('v-a')!.logins], ['geni_ready', '', bob, bob])
+    assert.deepEqual([b!.operational, b!.logins], ['geni_ready', slice.slivers[1]!.logins])
+    assert.match(b!.error, /its accounts could not be changed: its disk is gone/)
+    assert.deepEqual([(await w.ended(operation)).state, (await w.ended(operation)).error], ['failed', b!.error])
+  })
+
+  it('a VM that dies while its accounts are changed has died', async () => {
+    const w = await worker()
+    const slice = await w.slice({ slivers: [aSliver('a')] })
+    w.hosts.meanwhile = async (call) => {
+      if (call !== 'setLogins v-a') return
+      w.hosts.set('v-a', 'dead', 'its kernel panicked')
+      await w.settled()
+    }
+    await w.run((await w.begin(slice, 'update-users', { params: { logins: [] } }, 'geni_updating_users')).id)
+    assert.deepEqual(await w.states(slice), ['geni_failed'])
+  })
+
   it('a VM that cannot be started fails with the reason, the operation tells it, and the others run', async () => {
     const w = await worker()
     const slice = await w.slice({ slivers: [aSliver('a', { operational: 'geni_notready' }), aSliver('b', { operational: 'geni_notready' })] })
