@@ -31,7 +31,10 @@ export interface Operation {
    * present that is taken before a rollback begins. `boot`: what is provisioned is started too.
    * `logins`: the accounts that VMs are to have from now on.
    */
-  params: { slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; logins?: Login[]; was?: Record<string, OperationalState> }
+  params: {
+    slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; logins?: Login[]
+    was?: Record<string, OperationalState>
+  }
   result: Record<string, string | number>
   error: string
   created: string

@@ -60,6 +60,9 @@ export const mayBegin: Record<string, OperationalState[]> = {
   violin_set_policy: provisionedStates,
 }
 
+const waiting: OperationalState[] = [
+  'geni_configuring', 'geni_stopping', 'geni_updating_users', 'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back',
+]
+
 /** States that end by themselves: an operation is at work. */
-export const isWaiting = (state: OperationalState): boolean =>
-  ['geni_configuring', 'geni_stopping', 'geni_updating_users', 'violin_snapshotting', 'violin_suspending', 'violin_resuming', 'violin_rolling_back'].includes(state)
+export const isWaiting = (state: OperationalState): boolean => waiting.includes(state)

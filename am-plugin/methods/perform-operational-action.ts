@@ -123,7 +123,9 @@ function parametersOf(at: AmParts, asked: Asked): { params: Operation['params'];
     return { params: { ...made }, extra: { violin_snapshot: snapshotUrnOf(at.authority, made.snapshot) } }
   }
   if (action === 'geni_update_users') {
-    if (!Array.isArray(options['geni_users'])) throw new Refusal('bad-arguments', 'geni_update_users needs the option geni_users: [{urn, keys}] of all who may log in')
+    if (!Array.isArray(options['geni_users'])) {
+      throw new Refusal('bad-arguments', 'geni_update_users needs the option geni_users: [{urn, keys}] of all who may log in')
+    }
     return { params: { logins: usersOption(options) }, extra: {} }
   }
   if (action === 'violin_resume') {

@@ -67,8 +67,8 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
       return { ...await vm.finishSave(), frozen }
     }
 
-    async function loaded(plan: CutPlan, frozen: string[]): Promise<{ again: Vm; instance: VmInstance; spec: VmSpec }> {
-      const other = specOf(rig.keys.public, firstPort + 1)
+    async function loaded(plan: CutPlan, frozen: string[], key = rig.keys.public): Promise<{ again: Vm; instance: VmInstance; spec: VmSpec }> {
+      const other = specOf(key, firstPort + 1)
       const top = await rig.layers.create(`${plan.overlay.split('/').at(-1)!}.restored`, { base: frozen.at(-1)!, sizeMiB: spec.diskMiB })
       const instance = rig.instance(other, '0000000200000000', [...frozen, top])
       return { again: rig.keep(await rig.hypervisor.load(instance, plan.memoryFile)), instance, spec: other }
@@ -142,6 +142,19 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
         assert.deepEqual(frozen.map((path, i) => readFileSync(path).equals(sealed[i]!)), frozen.map(() => true), 'frozen layers never change')
       })
     }
+
+    it('what is loaded has the accounts of its configuration disk, not those of its cut', async () => {
+      const plan = planOf()
+      const { frozen } = await cut(plan)
+      const keys = newSshKeys()
+      const { again, spec: other } = await loaded(plan, frozen, keys.public)
+      await again.openLogin()
+      await again.resume()
+      const login = await rig.login(other, { name: 'tester', key: keys.private })
+      await assert.rejects(rig.connect(other), /authentication/)
+      login.close()
+      await again.kill()
+    })
 
     it('leaves it standing for a suspension, until it is let run', async () => {
       await cut(planOf({ background: false, stayStopped: true }))

@@ -160,6 +160,12 @@ def to_ready(urn):
     until("geni_ready", lambda: status([urn])["geni_slivers"][0]["geni_operational_status"] == "geni_ready")
     value(action("geni_start", [urn]))
     rule("13", "geni_start of what is ready does no harm", True)
+    who = [{"urn": bob["urn"], "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJz bob@lab"]}]
+    changed = value(action("geni_update_users", [urn], {"geni_users": who}))
+    rule("13", "accounts of what is ready can be changed", changed[0]["geni_operational_status"] == "geni_updating_users", changed)
+    until("geni_ready", lambda: status([urn])["geni_slivers"][0]["geni_operational_status"] == "geni_ready")
+    rspec = value(am.Describe([urn], mine, GENI3))["geni_rspec"]
+    rule("25", "the manifest names who may log in now", 'username="%s"' % bob["urn"].rsplit("+", 1)[1] in rspec, rspec)
 
 
 def end(urn):
