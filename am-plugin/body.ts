@@ -7,15 +7,16 @@ import type { Admission } from './admission.js'
 /** How much more than allowed is read in order to be polite. */
 const politeness = 4
 
-/** The body, at most `bound` bytes; they are held in `admission` until the caller releases them. */
-export function readBody(request: IncomingMessage, bound: number, admission: Admission): Promise<Buffer> {
+/** The body, at most `bound` bytes; they are held in `admission` for `caller` until the caller of this function releases them. */
+export function readBody(request: IncomingMessage, bound: number, admission: Admission, caller: string): Promise<Buffer> {
   const chunks: Buffer[] = []
   let seen = 0
   let kept = 0
+  let ended = false
   let refusal: Refusal | undefined
   return new Promise((resolve, reject) => {
     const refuse = (error: unknown) => {
-      admission.release(kept)
+      admission.release(caller, kept)
       kept = 0
       chunks.length = 0
       refusal = error as Refusal
@@ -31,7 +32,7 @@ export function readBody(request: IncomingMessage, bound: number, admission: Adm
         refuse(tooBig(bound))
       } else {
         try {
-          admission.hold(chunk.length)
+          admission.hold(caller, chunk.length)
           kept += chunk.length
           chunks.push(chunk)
         } catch (error) {
@@ -40,12 +41,14 @@ export function readBody(request: IncomingMessage, bound: number, admission: Adm
       }
     })
     request.on('end', () => {
+      ended = true
       if (refusal) reject(refusal)
       else resolve(Buffer.concat(chunks))
     })
     request.on('close', () => {
-      if (request.complete) return
-      admission.release(kept)
+      if (ended) return
+      admission.release(caller, kept)
+      kept = 0
       reject(new Refusal('bad-arguments', 'the call broke off before its end'))
     })
     request.on('error', () => undefined) // 'close' follows
@@ -53,5 +56,5 @@ export function readBody(request: IncomingMessage, bound: number, admission: Adm
 }
 
 function tooBig(bound: number): Refusal {
-  return new Refusal('too-big', `the call is larger than ${bound} bytes`)
+  return new Refusal('bad-arguments', `the call is larger than ${bound} bytes`)
 }

@@ -6,7 +6,7 @@ import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
 import { realClock as clock } from '../base/time.js'
 import { makeUrn } from '../base/urn.js'
-import { loadTrust } from '../certs/trust.js'
+import { loadTrust, verifyChain } from '../certs/trust.js'
 import { openOperationQueue, openRedis, type RedisAt } from '../jobs/queues.js'
 import { standardQuotas, type Quotas } from '../slices/quota.js'
 import { openQuestions } from '../jobs/questions.js'
@@ -14,6 +14,7 @@ import { openSliceStore } from '../slices/redis-slice-store.js'
 import { answer } from './call.js'
 import { consolePage } from './console-page.js'
 import type { AmParts } from './context.js'
+import type { Rate } from './rate-limit.js'
 import { serve } from './server.js'
 
 export interface AmConfig {
@@ -26,6 +27,7 @@ export interface AmConfig {
   redis: RedisAt
   software: string
   quotas?: Quotas
+  rate?: Rate | 'none'
   logLevel?: string
 }
 
@@ -44,6 +46,11 @@ const parts: AmParts = {
 const trust = loadTrust(config.trust)
 const server = await serve({
   ...config.listen, key: readFileSync(config.keyFile, 'utf8'), cert: readFileSync(config.certFile, 'utf8'), log,
+  ...(config.rate ? { rate: config.rate } : {}),
+  callerOf: (peer) => {
+    const verdict = verifyChain(peer, trust, clock.now())
+    return verdict.ok ? verdict.certificate.urn : undefined
+  },
   handle: (call) => answer(parts, () => trust, call), page: (ask) => consolePage(parts, trust, ask),
 })
 log.info({ url: server.url }, 'AM is up')

@@ -5,16 +5,18 @@ import { constants } from 'node:crypto'
 import { createServer, type Server } from 'node:https'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { printable } from '../base/ascii.js'
-import { explain, Failure, Refusal } from '../base/errors.js'
+import { Failure, Refusal } from '../base/errors.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import { realRandom, token, type Random } from '../base/random.js'
-import { within } from '../base/time.js'
+import { realClock, within, type Clock } from '../base/time.js'
 import { Admission, type AdmissionLimits } from './admission.js'
 import { readBody } from './body.js'
+import { addressOf, Connections, type ConnectionLimits } from './connections.js'
+import { failure } from './geni-codes.js'
 import { peerChain } from './peer.js'
-import { decodeCall } from './xmlrpc/decode.js'
+import { RateLimit, standardRate, type Rate } from './rate-limit.js'
+import { decodeCallInTurns } from './xmlrpc/decode.js'
 import { encodeFault, encodeResponse } from './xmlrpc/encode.js'
 import type { Value } from './xmlrpc/value.js'
 
@@ -34,16 +36,18 @@ export interface PageAsk { callId: string; path: string; peer: Buffer[] }
 /** Plain text. */
 export interface Page { status: number; text: string }
 
-export interface ServerLimits extends AdmissionLimits {
+export interface ServerLimits extends AdmissionLimits, ConnectionLimits {
   bodyBytes: number
-  connections: number
   handshakeMs: number
+  /** From the handshake, or the first byte of a later request, to the end of its headers. */
   headersMs: number
   /** From the first byte of a request to its last. */
   requestMs: number
   keepAliveMs: number
   /** A handler that takes longer is answered for: the caller has the sentence, the work goes on. */
   callMs: number
+  /** A client that has not taken its answer by then is cut off. */
+  answerMs: number
   /** Calls under way at close() may take this long. */
   closeMs: number
 }
@@ -60,14 +64,24 @@ export interface ServeOptions {
   handle: (call: ServerCall) => Promise<Value>
   /** Answers a GET, or (undefined) leaves it to the greeting. */
   page?: (ask: PageAsk) => Promise<Page | undefined>
+  /**
+   * The name of whoever has these certificates, where they can be believed. Limits are by this name, and by address for all
+   * others: else somebody with many certificates of his own making would be many callers. Asked once for each connection.
+   */
+  callerOf?: (peer: Buffer[]) => string | undefined
   limits?: Partial<ServerLimits>
+  /** Undefined: the standard one. */
+  rate?: Rate | 'none'
   random?: Random
+  clock?: Clock
 }
 
 export interface AmServer {
   port: number
   /** https://HOST:PORT, without path. */
   url: string
+  /** How many are open. */
+  connections(): number
   /** Takes no more calls, lets those under way end, closes every connection. */
   close(): Promise<void>
 }
@@ -83,8 +97,9 @@ export class CallFault extends Error {
 }
 
 const standard: ServerLimits = {
-  bodyBytes: limits.bodyBytes, concurrent: 16, waiting: 128, bufferedBytes: 8 * limits.bodyBytes, connections: 512,
-  handshakeMs: 10_000, headersMs: 10_000, requestMs: 60_000, keepAliveMs: 30_000, callMs: 240_000, closeMs: 5_000,
+  bodyBytes: limits.bodyBytes, concurrent: 16, waiting: 256, bufferedBytes: 8 * limits.bodyBytes,
+  callerConcurrent: 8, callerWaiting: 64, callerBytes: 2 * limits.bodyBytes, connections: 3_072, addressConnections: 2_048,
+  handshakeMs: 10_000, headersMs: 10_000, requestMs: 60_000, keepAliveMs: 30_000, callMs: 240_000, answerMs: 60_000, closeMs: 5_000,
 }
 const greeting = 'geni-violin: a GENI aggregate manager. Calls come here as XML-RPC by POST, from a GENI client.\n'
 const notWellFormed = -32700
@@ -98,31 +113,18 @@ export async function serve(options: ServeOptions): Promise<AmServer> {
     // No tickets: a resumed session has lost the client's chain. No renegotiation: a connection has one client.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     handshakeTimeout: bounds.handshakeMs, headersTimeout: bounds.headersMs, requestTimeout: bounds.requestMs,
-    keepAliveTimeout: bounds.keepAliveMs, connectionsCheckingInterval: 1_000,
+    keepAliveTimeout: bounds.keepAliveMs, connectionsCheckingInterval: Math.min(1_000, bounds.headersMs),
     noDelay: true, // 40 ms per new connection otherwise
   })
-  server.maxConnections = bounds.connections
-  const door = new Door(options, bounds)
-  const unused = new Set<Socket>()
-  server.on('secureConnection', (socket) => {
-    unused.add(socket)
-    socket.on('close', () => { unused.delete(socket) })
-  })
-  server.on('request', (request, response) => {
-    unused.delete(request.socket)
-    void door.answer(request, response)
-  })
+  const connections = new Connections(bounds)
+  const door = new Door(options, bounds, connections)
+  server.on('request', (request, response) => { void door.answer(request, response) })
   server.on('tlsClientError', (error) => { options.log.debug({ err: error }, 'TLS handshake failed') })
-  const sockets = new Set<Socket>()
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
-    socket.on('close', () => { sockets.delete(socket) })
-  })
+  server.on('connection', (socket: Socket) => { connections.add(socket) })
   await listen(server, options)
   const { port } = server.address() as AddressInfo
   const host = options.host.includes(':') ? `[${options.host}]` : options.host
-  return { port, url: `https://${host}:${port}`, close: () => close(server, door, unused, sockets, bounds.closeMs) }
+  return { port, url: `https://${host}:${port}`, connections: () => connections.size, close: () => close(server, door, connections, bounds.closeMs) }
 }
 
 class Door {
@@ -130,13 +132,18 @@ class Door {
   closing = false
   private readonly options: ServeOptions
   private readonly bounds: ServerLimits
+  private readonly connections: Connections
   private readonly admission: Admission
+  private readonly rate: RateLimit
   private readonly random: Random
+  private readonly callers = new WeakMap<Socket, string>()
 
-  constructor(options: ServeOptions, bounds: ServerLimits) {
+  constructor(options: ServeOptions, bounds: ServerLimits, connections: Connections) {
     this.options = options
     this.bounds = bounds
+    this.connections = connections
     this.admission = new Admission(bounds)
+    this.rate = new RateLimit(options.rate === 'none' ? undefined : options.rate ?? standardRate, options.clock ?? realClock)
     this.random = options.random ?? realRandom
   }
 
@@ -153,12 +160,22 @@ class Door {
     }
   }
 
+  /** From now until its answer has left, its connection is not idle. */
+  private atWork(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    this.connections.begin(socket)
+    response.once('close', () => { this.connections.end(socket) })
+  }
+
   private async answerPage(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.atWork(request, response)
     const ask = { callId: token(this.random, 6), path: pathOf(request), peer: peerChain(request.socket) }
+    const caller = this.callerOf(request.socket)
     let page: Page = { status: 200, text: greeting }
     try {
+      this.refuseTooMany(caller)
       const late = () => new Failure('timed-out', 'the page did not come in time')
-      page = (await this.admission.run(() => within(this.bounds.callMs, this.options.page?.(ask) ?? Promise.resolve(undefined), late))) ?? page
+      page = (await this.admission.run(caller, () => within(this.bounds.callMs, this.options.page?.(ask) ?? Promise.resolve(undefined), late))) ?? page
     } catch (error) {
       const busy = error instanceof Refusal
       if (!busy) this.options.log.error({ call: ask.callId, path: ask.path.slice(0, 80), err: error }, 'a page failed')
@@ -169,50 +186,68 @@ class Door {
 
   private async answerCall(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const callId = token(this.random, 6)
+    const caller = this.callerOf(request.socket)
     let body: Buffer
     try {
       if (request.headers['content-encoding']) throw new Refusal('bad-arguments', 'compressed requests are not accepted')
-      body = await readBody(request, this.bounds.bodyBytes, this.admission)
+      body = await readBody(request, this.bounds.bodyBytes, this.admission, caller)
     } catch (error) {
       if (request.destroyed && !request.complete) return
       if (!request.complete) response.shouldKeepAlive = false // what is left of the body is not read
-      this.send(response, 200, 'text/xml', this.excuse(error, callId, 'body'))
+      this.send(response, 200, 'text/xml', this.excuse(error, callId, ''))
       return
     }
+    this.atWork(request, response)
     try {
-      this.send(response, 200, 'text/xml', await this.call(request, body, callId))
+      this.send(response, 200, 'text/xml', await this.call(request, body, callId, caller))
     } finally {
-      this.admission.release(body.length)
+      this.admission.release(caller, body.length)
     }
   }
 
-  private async call(request: IncomingMessage, body: Buffer, callId: string): Promise<Buffer> {
+  private async call(request: IncomingMessage, body: Buffer, callId: string, caller: string): Promise<Buffer> {
     const path = pathOf(request)
-    const log = this.options.log.child({ call: callId })
     let method = ''
     try {
-      return await this.admission.run(async () => {
-        const call = read(body)
+      this.refuseTooMany(caller)
+      return await this.admission.run(caller, async () => {
+        if (request.socket.destroyed) throw new Refusal('busy', 'the caller has gone before its turn')
+        const call = await read(body)
         method = call.method
-        log.debug({ method, path }, 'call')
+        this.options.log.debug({ call: callId, method, path }, 'call')
         const peer = peerChain(request.socket)
         const late = () => new Failure('timed-out', `${method} did not end within ${this.bounds.callMs} ms; ask again for its result`)
         return encodeResponse(await within(this.bounds.callMs, this.options.handle({ ...call, callId, path, peer }), late))
       })
     } catch (error) {
-      return this.excuse(error, callId, method)
+      return this.excuse(error, callId, method || methodAsSent(body))
     }
   }
 
-  /** The answer for an error: a result struct wherever the call itself was readable. */
+  private refuseTooMany(caller: string): void {
+    if (this.closing) throw new Refusal('busy', 'the aggregate is being stopped; try again later')
+    const waitMs = this.rate.take(caller)
+    if (waitMs > 0) throw new Refusal('busy', `you call too often; try again in ${Math.ceil(waitMs / 1000)} s`)
+  }
+
+  private callerOf(socket: Socket): string {
+    let caller = this.callers.get(socket)
+    if (caller === undefined) {
+      const peer = peerChain(socket)
+      const name = peer.length > 0 ? this.options.callerOf?.(peer) : undefined
+      caller = name ?? `address ${addressOf(socket.remoteAddress)}`
+      this.callers.set(socket, caller)
+    }
+    return caller
+  }
+
+  /** The answer for an error: a result struct wherever it was a call at all. */
   private excuse(error: unknown, callId: string, method: string): Buffer {
     if (error instanceof CallFault) return encodeFault(error.code, error.message)
-    if (error instanceof Refusal) {
-      return error.code === 'busy' ? result(14, error.message) : result(error.code === 'too-big' ? 1 : 2, error.message)
-    }
+    if (error instanceof Refusal) return encodeResponse(failure(error, method))
     this.options.log.error({ call: callId, method, err: error }, 'the call failed')
-    if (error instanceof Failure) return result(error.code === 'timed-out' ? 8 : 2, explain(error))
-    return result(5, `internal error; the log of the aggregate has it under call ${callId}`)
+    if (error instanceof Failure) return encodeResponse(failure(error, method))
+    return encodeResponse({ ...failure(error, method), output: `internal error; the log of the aggregate has it under call ${callId}` })
   }
 
   private send(response: ServerResponse, status: number, type: string, body: string | Buffer): void {
@@ -220,23 +255,28 @@ class Door {
     // what a guest wrote must not be taken for a page of ours, nor kept by a browser
     const careful = { 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' }
     response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), ...careful })
+    const late = setTimeout(() => { response.destroy() }, this.bounds.answerMs).unref()
+    response.once('close', () => { clearTimeout(late) })
     response.end(body)
   }
 }
 
 const pathOf = (request: IncomingMessage): string => request.url?.split('?', 1)[0] ?? '/'
 
-function read(body: Buffer): { method: string; params: Value[] } {
+/** Not a call at all is answered with a fault; a call with more in it than we read, with a struct. */
+async function read(body: Buffer): Promise<{ method: string; params: Value[] }> {
   try {
-    return decodeCall(body)
+    return await decodeCallInTurns(body)
   } catch (error) {
-    if (error instanceof Refusal) throw new CallFault(notWellFormed, `this is no XML-RPC call: ${error.message}`)
-    throw error
+    if (!(error instanceof Refusal)) throw error
+    if (error.code === 'too-big') throw new Refusal('bad-arguments', error.message)
+    throw new CallFault(notWellFormed, `this is no XML-RPC call: ${error.message}`)
   }
 }
 
-function result(code: number, output: string): Buffer {
-  return encodeResponse({ code: { geni_code: code }, value: '', output: printable(output) })
+/** The method of a call that is refused before it is read: what the value of a refusal is depends on it. */
+function methodAsSent(body: Buffer): string {
+  return /<methodName>\s*([A-Za-z]{1,40})\s*</.exec(body.toString('latin1', 0, 1000))?.[1] ?? ''
 }
 
 function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
@@ -246,13 +286,11 @@ function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
   })
 }
 
-async function close(
-  server: Server, door: Door, unused: Set<Socket>, all: Set<Socket>, graceMs: number,
-): Promise<void> {
+async function close(server: Server, door: Door, connections: Connections, graceMs: number): Promise<void> {
   door.closing = true
-  const ended = new Promise<void>((resolve) => { server.close(() => resolve()) }) // ends kept connections too
-  for (const socket of unused) socket.destroy() // but not those on which nothing was ever asked
-  const grace = setTimeout(() => { for (const socket of all) socket.destroy() }, graceMs)
+  const ended = new Promise<void>((resolve) => { server.close(() => resolve()) })
+  connections.closeIdle() // server.close() leaves those on which nothing was ever asked
+  const grace = setTimeout(() => connections.closeAll(), graceMs)
   await ended
   clearTimeout(grace)
 }

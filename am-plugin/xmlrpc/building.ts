@@ -10,6 +10,8 @@ export interface Frame {
   text: string
   /** A child element has been seen. */
   full: boolean
+  /** How many values or members have been opened in it. */
+  members: number
   value?: Value
   name?: string
   params?: Value[]
@@ -18,6 +20,9 @@ export interface Frame {
   method?: string
   fault?: Value
 }
+
+/** `text`: characters of one string; `members`: of one array or struct; `values`: of all together. */
+export interface Bounds { depth: number; values: number; text: number; members: number }
 
 const mayHold: Record<string, readonly string[]> = {
   '': ['methodCall', 'methodResponse'],
@@ -37,12 +42,12 @@ const texts = new Set(['methodName', 'name', 'value', ...scalarTypes])
 const blank = /^[ \t\r\n]*$/
 
 export class Building {
-  private readonly stack: Frame[] = [{ tag: '', text: '', full: false }]
+  private readonly stack: Frame[] = [{ tag: '', text: '', full: false, members: 0 }]
   private readonly root: string
-  private readonly bounds: { depth: number; values: number }
+  private readonly bounds: Bounds
   private values = 0
 
-  constructor(root: string, bounds: { depth: number; values: number }) {
+  constructor(root: string, bounds: Bounds) {
     this.root = root
     this.bounds = bounds
   }
@@ -53,18 +58,23 @@ export class Building {
     if (!(Object.hasOwn(mayHold, top.tag) && mayHold[top.tag]!.includes(tag))) {
       throw bad(`${shown(tag)} cannot stand in <${top.tag}>`, line)
     }
-    if (this.stack.length > this.bounds.depth) throw bad(`elements are nested deeper than ${this.bounds.depth}`, line)
-    if (tag === 'value' && ++this.values > this.bounds.values) throw bad(`there are more than ${this.bounds.values} values`, line)
+    if (this.stack.length > this.bounds.depth) throw tooMuch(`elements are nested deeper than ${this.bounds.depth}`, line)
+    if (tag === 'value' && ++this.values > this.bounds.values) throw tooMuch(`there are more than ${this.bounds.values} values`, line)
+    if ((tag === 'member' || top.tag === 'data') && ++top.members > this.bounds.members) {
+      throw tooMuch(`an array or struct has more than ${this.bounds.members} members`, line)
+    }
     if (top.tag === 'value' && (top.full || !blank.test(top.text))) throw bad('a <value> holds more than one value', line)
     top.full = true
-    this.stack.push({ tag, text: '', full: false })
+    this.stack.push({ tag, text: '', full: false, members: 0 })
   }
 
   text(more: string, line: number): void {
     const top = this.stack.at(-1)!
     const counts = texts.has(top.tag) && !(top.tag === 'value' && top.full)
-    if (counts) top.text += more
-    else if (!blank.test(more)) throw bad(`text cannot stand in <${top.tag}>`, line)
+    if (counts) {
+      if (top.text.length + more.length > this.bounds.text) throw tooMuch(`a string is longer than ${this.bounds.text} characters`, line)
+      top.text += more
+    } else if (!blank.test(more)) throw bad(`text cannot stand in <${top.tag}>`, line)
   }
 
   close(line: number): void {
@@ -157,4 +167,9 @@ function shown(name: string): string {
 
 function bad(message: string, line: number): Refusal {
   return new Refusal('bad-arguments', `line ${line}: ${message}`)
+}
+
+/** Well-formed so far, and more than we read: told apart from what is no call at all, since it is answered otherwise. */
+function tooMuch(message: string, line: number): Refusal {
+  return new Refusal('too-big', `line ${line}: ${message}`)
 }

@@ -1,23 +1,39 @@
 // XML-RPC text to values. The text comes from anybody who can open a TLS connection, before we know who it is, so the
 // parser is strict, knows no DOCTYPE, and everything that can grow is bounded. It throws a Refusal and nothing else.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { SaxesParser, type SaxesTagPlain } from 'saxes'
 import { Refusal } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
 import { printable } from '../../base/ascii.js'
-import { Building, type Frame } from './building.js'
+import { Building, type Bounds, type Frame } from './building.js'
 import { isStruct, type Answer, type Value } from './value.js'
 
-export interface DecodeLimits { bytes: number; depth: number; values: number }
+export interface DecodeLimits extends Bounds { bytes: number }
 export interface Call { method: string; params: Value[] }
 
 /** A hundred thousand values: an answer about a thousand slivers has a few thousand. */
-const standard: DecodeLimits = { bytes: limits.bodyBytes, depth: limits.xmlDepth, values: 100_000 }
+const standard: DecodeLimits = { bytes: limits.bodyBytes, depth: limits.xmlDepth, values: 100_000, text: limits.bodyBytes, members: 100_000 }
+/** Nobody calls with more. The longest string is a request RSpec, and that may be bad in ways that rspec/ should tell of. */
+const ofCalls: DecodeLimits = { ...standard, text: 2 * limits.rspecBytes, members: 10_000 }
 const chunk = 64 * 1024
 const methodForm = /^[A-Za-z0-9_.:/]{1,256}$/
 
-/** The call in `body`. Throws a Refusal that says what is wrong with it. */
+/** The call in `body`. Throws a Refusal that says what is wrong with it: 'too-big' where only its size is. */
 export function decodeCall(body: Uint8Array, bounds: Partial<DecodeLimits> = {}): Call {
-  const call = parse(body, 'methodCall', { ...standard, ...bounds })
+  return callIn(atOnce(parse(body, 'methodCall', { ...ofCalls, ...bounds })))
+}
+
+/** The same, and lets others have the processor between the parts of a long body. */
+export async function decodeCallInTurns(body: Uint8Array): Promise<Call> {
+  const parsing = parse(body, 'methodCall', ofCalls)
+  for (;;) {
+    const step = parsing.next()
+    if (step.done) return callIn(step.value)
+    await nextTurn()
+  }
+}
+
+function callIn(call: Frame): Call {
   const method = call.method?.trim() ?? ''
   if (!methodForm.test(method)) throw bad('the call has no valid <methodName>')
   return { method, params: call.params ?? [] }
@@ -25,7 +41,7 @@ export function decodeCall(body: Uint8Array, bounds: Partial<DecodeLimits> = {})
 
 /** The answer in `body`: a value or a fault. Throws a Refusal when it is neither. */
 export function decodeResponse(body: Uint8Array, bounds: Partial<DecodeLimits> = {}): Answer {
-  const answer = parse(body, 'methodResponse', { ...standard, ...bounds })
+  const answer = atOnce(parse(body, 'methodResponse', { ...standard, ...bounds }))
   if (answer.fault === undefined) {
     if (answer.params?.length !== 1) throw bad('the answer does not hold exactly one value')
     return { kind: 'value', value: answer.params[0]! }
@@ -35,7 +51,15 @@ export function decodeResponse(body: Uint8Array, bounds: Partial<DecodeLimits> =
   return { kind: 'fault', code: faultCode, message: faultString }
 }
 
-function parse(body: Uint8Array, root: string, bounds: DecodeLimits): Frame {
+function atOnce<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** Stops after each part of a long text. */
+function* parse(body: Uint8Array, root: string, bounds: DecodeLimits): Generator<void, Frame> {
   if (body.length > bounds.bytes) throw new Refusal('too-big', `the XML is larger than ${bounds.bytes} bytes`)
   const text = toText(body)
   // One version only: XML 1.1 would let control characters in.
@@ -48,7 +72,10 @@ function parse(body: Uint8Array, root: string, bounds: DecodeLimits): Frame {
   parser.on('cdata', (more) => building.text(more, parser.line))
   parser.on('closetag', () => building.close(parser.line))
   try {
-    for (let at = 0; at < text.length; at += chunk) parser.write(text.slice(at, at + chunk))
+    for (let at = 0; at < text.length; at += chunk) {
+      if (at > 0) yield
+      parser.write(text.slice(at, at + chunk))
+    }
     parser.close()
   } catch (error) {
     if (error instanceof Refusal) throw error

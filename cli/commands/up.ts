@@ -1,6 +1,7 @@
 // `violin up`: a whole aggregate in the foreground.
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { parseRate, standardRate, type Rate } from '../../am-plugin/rate-limit.js'
 import { explain } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
 import { parseSize, shownSize } from '../../base/sizes.js'
@@ -31,6 +32,7 @@ interface UpFlags {
   metrics?: { host: string; port: number }
   webhook?: string
   outlive: number
+  rateLimit?: Rate | 'none'
 }
 
 export function upCommand(at: Surroundings): Command {
@@ -53,6 +55,8 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--outlive <duration>', 'how long VMs run on when this is killed and not started again')
       .argParser(parseOutlive).default(limits.outliveMs, formatDuration(limits.outliveMs)))
     .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)
+    .option('--rate-limit <calls[/burst]>', `calls a second that each caller may make, and how many at once after a pause; none lifts it ` +
+      `(default: ${standardRate.perSecond}/${standardRate.burst})`, parseRateLimit)
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
     .action(async (flags: UpFlags) => {
       const say = (line: string) => process.stderr.write(`violin up: ${line}\n`)
@@ -64,6 +68,7 @@ export function upCommand(at: Surroundings): Command {
       const aggregate = await startAggregate({
         ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, outliveMs: flags.outlive, trust: flags.trust ?? [],
         snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
+        ...(flags.rateLimit ? { rate: flags.rateLimit } : {}),
         ...(flags.redis ? { redisUrl: flags.redis } : {}), program: at.program, imageFolder: at.imageFolder, software: at.software, env: at.env,
       }, realClock, say)
       process.stdout.write(`ready ${aggregate.url}\n`)
@@ -139,6 +144,12 @@ function parseQuota(text: string, before: Quotas): Quotas {
   } catch (error) {
     throw new InvalidArgumentError(explain(error))
   }
+}
+
+export function parseRateLimit(text: string): Rate | 'none' {
+  const rate = parseRate(text)
+  if (!rate) throw new InvalidArgumentError(`${text.slice(0, 40)} is none of CALLS, CALLS/BURST (as 50/500, calls a second and at once) and none`)
+  return rate
 }
 
 function parseFloor(text: string): number {

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import type { Rate } from '../../am-plugin/rate-limit.js'
 import { removeDurably, writeDurably } from '../../base/durable.js'
 import { explain, Failure, Refusal } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
@@ -34,6 +35,8 @@ export interface UpOptions {
   program: string
   imageFolder: string
   quotas: Quotas
+  /** How often one caller may call the AM. */
+  rate?: Rate | 'none'
   /** No snapshot begins with less than this free. */
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
@@ -100,7 +103,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     await add(nodeChild('am', 'am-plugin/main.js', {
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
-      snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas,
+      snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas, rate: options.rate,
     }, layout, options, clock, say))
     const url = `${publicUrl.replace(/\/$/, '')}/am/3.0`
     await writeDurably(layout.url, `${url}\n`) // for our own commands

@@ -10,6 +10,7 @@ import { encodeCall } from '../../../am-plugin/xmlrpc/encode.js'
 import type { Value } from '../../../am-plugin/xmlrpc/value.js'
 import { Failure, Refusal } from '../../../base/errors.js'
 import { silentLog } from '../../../base/log.js'
+import { realClock, until } from '../../../base/time.js'
 import { AmError, makeAmClient, type AmClient } from '../../../cli/am-client.js'
 import { makeCertificates, type Certificates } from './certificates.js'
 
@@ -119,7 +120,7 @@ describe('the XML-RPC server', () => {
 
   it('turns whatever a handler throws into a result struct, and goes on', async () => {
     const thrown: [unknown, number, RegExp][] = [
-      [new Refusal('not-found', 'no such slice'), 2, /^no such slice$/],
+      [new Refusal('not-found', 'no such slice'), 12, /^no such slice$/],
       [new Refusal('busy', 'try again'), 14, /^try again$/],
       [new Failure('failed', 'host gone'), 2, /^host gone$/],
       [new Error('secret /etc/shadow'), 5, /^internal error; the log of the aggregate has it under call [0-9a-f]{12}$/],
@@ -247,6 +248,158 @@ describe('the XML-RPC server', () => {
     await once(unsecured, 'connect')
     unsecured.on('error', () => undefined)
     await strict.close()
+  })
+
+  it('answers a call with too much in it with a struct, and what is not even a call with a fault', async () => {
+    const wrapped = (xml: string) => `<methodCall><methodName>PerformOperationalAction</methodName><params><param><value>${xml}</value></param></params></methodCall>`
+    const deep = wrapped('<array><data><value>'.repeat(40) + '</value></data></array>'.repeat(40))
+    for (const [xml, sentence] of [
+      [deep, /nested deeper than 64/], [wrapped('x'.repeat(3_000_000)), /longer than 2097152 characters/],
+      [wrapped(`<array><data>${'<value/>'.repeat(10_001)}</data></array>`), /more than 10000 members/],
+    ] as const) {
+      const answer = decodeResponse((await http('POST', xml)).body)
+      assert.ok(answer.kind === 'value')
+      const { code, value, output } = answer.value as { code: { geni_code: number }; value: Value; output: string }
+      assert.deepEqual([code.geni_code, value], [1, []]) // jFed reads an array where an action was refused
+      assert.match(output, sentence)
+    }
+    assert.equal(calls.length, 0)
+  })
+
+  it('tells a caller that calls too often when to come again, and answers all others', async () => {
+    const time = { at: 0 }
+    handle = async () => ok('done')
+    const bounded = await start({
+      rate: { perSecond: 1, burst: 2 }, clock: { ...realClock, monotonic: () => time.at },
+      callerOf: (peer) => (peer.length > 0 ? 'alice' : undefined),
+    })
+    const alice = asAlice(bounded)
+    for (let i = 0; i < 2; i++) assert.equal(await alice.geni('Status', []), 'done')
+    await assert.rejects(alice.geni('Status', []), { name: 'AmError', geniCode: 14, output: 'you call too often; try again in 1 s' })
+    const again = asAlice(bounded) // another connection, the same caller
+    await assert.rejects(again.geni('Status', []), { name: 'AmError', geniCode: 14 })
+    assert.match((await http('POST', encodeCall('GetVersion', []), {}, '/', bounded)).body.toString(), /done/)
+    time.at = 1_000
+    assert.equal(await again.geni('Status', []), 'done')
+    alice.close()
+    again.close()
+    await bounded.close()
+  })
+
+  it('lets many calls of one caller wait, not those of another behind them', async () => {
+    const held: (() => void)[] = []
+    const order: string[] = []
+    handle = (call) => {
+      order.push(call.peer.length > 0 ? 'alice' : 'nobody')
+      return new Promise((resolve) => held.push(() => { resolve(ok('')) }))
+    }
+    const narrow = await start({ limits: { concurrent: 2, callerConcurrent: 1 }, callerOf: (peer) => (peer.length > 0 ? 'alice' : undefined) })
+    const alice = asAlice(narrow)
+    const many = [1, 2, 3, 4].map(() => alice.geni('Status', []))
+    assert.ok(await until(realClock, 5_000, 1, () => (order.length === 1 ? true : undefined)))
+    const other = http('POST', encodeCall('Status', []), {}, '/', narrow)
+    assert.ok(await until(realClock, 5_000, 1, () => (order.length === 2 ? true : undefined)))
+    assert.deepEqual(order, ['alice', 'nobody'])
+    for (let i = 0; i < 5; i++) {
+      assert.ok(await until(realClock, 5_000, 1, () => (held.length > i ? true : undefined)))
+      held[i]!()
+    }
+    await Promise.all([...many, other])
+    alice.close()
+    await narrow.close()
+  })
+
+  it('closes the connection that has been idle for longest for a new one, also one that sends its headers a byte at a time', async () => {
+    handle = async () => ok('here')
+    const small = await start({ limits: { connections: 3 } })
+    const opened: TLSSocket[] = []
+    const closed: number[] = []
+    for (let i = 0; i < 3; i++) {
+      const socket = connectTls({ port: small.port, host: '127.0.0.1', ca: certs.ca })
+      socket.on('error', () => undefined)
+      socket.on('close', () => { closed.push(i) })
+      await once(socket, 'secureConnect')
+      socket.write('POST / HTTP/1.1\r\nX: ')
+      opened.push(socket)
+    }
+    const client = asAlice(small)
+    assert.equal(await client.geni('GetVersion', []), 'here')
+    assert.ok(await until(realClock, 5_000, 1, () => (closed.length > 0 ? true : undefined)))
+    assert.deepEqual(closed, [0])
+    opened[1]!.write('y') // it is still there, and no younger for that
+    const another = asAlice(small)
+    assert.equal(await another.geni('GetVersion', []), 'here')
+    assert.ok(await until(realClock, 5_000, 1, () => (closed.length > 1 ? true : undefined)))
+    assert.deepEqual(closed, [0, 1])
+    client.close()
+    another.close()
+    await small.close()
+  })
+
+  it('cuts off who sends headers or a body too slowly, who says nothing, and who does not take the answer', async () => {
+    handle = async () => ok('x'.repeat(4_000_000))
+    const strict = await start({ limits: { headersMs: 50, requestMs: 60, keepAliveMs: 50, answerMs: 50 } })
+    const whole = encodeCall('X', []).toString()
+    const requests = ['', 'POST / HTTP/1.1\r\nX:', `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n${whole}`,
+      `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${whole.length}\r\n\r\n${whole}`.repeat(8)]
+    for (const text of requests) {
+      const socket = connectTls({ port: strict.port, host: '127.0.0.1', ca: certs.ca })
+      const ended = new Promise((resolve) => { socket.on('error', resolve).on('close', resolve).on('end', resolve) })
+      await once(socket, 'secureConnect')
+      if (text !== '') socket.write(text)
+      if (text.length < 1000) socket.resume() // else nothing is read: 32 MB are more than any buffer of the system
+      else await until(realClock, 10_000, 5, () => (strict.connections() === 0 ? true : undefined))
+      if (text.length < 1000) await ended
+      socket.destroy()
+      assert.ok(await until(realClock, 10_000, 5, () => (strict.connections() === 0 ? true : undefined)), text.slice(0, 60))
+    }
+    await strict.close()
+  })
+
+  it('goes on after bytes that are no HTTP, and no TLS', async () => {
+    handle = async () => ok('alive')
+    for (const bytes of ['\0\x01\x02', 'GET\r\n\r\n', 'POST / HTTP/9.9\r\n\r\n', 'POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n',
+      'POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n', `POST / HTTP/1.1\r\nX: ${'y'.repeat(100_000)}\r\n\r\n`]) {
+      const socket = connectTls({ port: server.port, host: '127.0.0.1', ca: certs.ca })
+      socket.on('error', () => undefined)
+      await once(socket, 'secureConnect')
+      socket.write(bytes)
+      socket.end()
+      socket.resume()
+      if (!socket.destroyed) await once(socket, 'close')
+    }
+    const raw = connectTcp(server.port, '127.0.0.1')
+    raw.on('error', () => undefined)
+    raw.end('POST / HTTP/1.1\r\n\r\n')
+    raw.resume()
+    await once(raw, 'close')
+    assert.equal(await client.geni('GetVersion', []), 'alive')
+  })
+
+  it('tells whoever calls while it is being stopped to come again', async () => {
+    const { promise, resolve } = deferred<Value>()
+    const begun = deferred<undefined>()
+    handle = () => {
+      begun.resolve(undefined)
+      return promise
+    }
+    const ending = await start({ limits: { closeMs: 60_000 } })
+    const socket = connectTls({ port: ending.port, host: '127.0.0.1', ca: certs.ca })
+    await once(socket, 'secureConnect')
+    const call = encodeCall('Delete', []).toString()
+    const request = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${call.length}\r\n\r\n${call}`
+    let text = ''
+    socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+    socket.write(request)
+    await begun.promise
+    const closed = ending.close()
+    socket.write(request) // on the same connection, behind the first
+    await new Promise((sent) => { socket.write('', sent) })
+    resolve(ok('deleted'))
+    await once(socket, 'close')
+    await closed
+    assert.match(text, /deleted/)
+    assert.equal(calls.filter((c) => c.method === 'Delete').length, 1)
   })
 
   it('says in one sentence that the port is taken', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { decodeCall, decodeResponse } from '../../../am-plugin/xmlrpc/decode.js'
+import { decodeCall, decodeCallInTurns, decodeResponse } from '../../../am-plugin/xmlrpc/decode.js'
 import { encodeCall } from '../../../am-plugin/xmlrpc/encode.js'
 import { Refusal } from '../../../base/errors.js'
 
@@ -59,7 +59,7 @@ describe('decoding XML-RPC', () => {
     it(`a bad call is refused in one sentence: ${name}`, () => {
       assert.throws(() => decodeCall(fixture(`bad/${name}`)), (error) => {
         assert.ok(error instanceof Refusal, String(error))
-        assert.equal(error.code, 'bad-arguments')
+        assert.equal(error.code, name.startsWith('too-') ? 'too-big' : 'bad-arguments')
         assert.match(error.message, /^[\x20-\x7e]{10,200}$/)
         return true
       })
@@ -77,6 +77,30 @@ describe('decoding XML-RPC', () => {
 
   it('a body over the bound is refused as too big before it is parsed', () => {
     assert.throws(() => decodeCall(Buffer.alloc(101), { bytes: 100 }), { name: 'Refusal', code: 'too-big' })
+  })
+
+  it('the length of a string and the members of an array and of a struct are bounded, and that is told apart from bad XML', () => {
+    const call = (xml: string) => Buffer.from(`<methodCall><methodName>X</methodName><params><param><value>${xml}</value></param></params></methodCall>`)
+    const list = (n: number) => call(`<array><data>${'<value/>'.repeat(n)}</data></array>`)
+    const struct = (n: number) => call(`<struct>${Array.from({ length: n }, (_, i) => `<member><name>m${i}</name><value/></member>`).join('')}</struct>`)
+    for (const most of [call('<string>12345</string>'), call('12345'), list(3), struct(3)]) assert.equal(decodeCall(most, { text: 5, members: 3 }).params.length, 1)
+    for (const more of [call('<string>123456</string>'), call('1234<![CDATA[56]]>'), call('12345&#54;')]) {
+      assert.throws(() => decodeCall(more, { text: 5 }), { code: 'too-big', message: /^line 1: a string is longer than 5 characters$/ })
+    }
+    for (const more of [list(4), struct(4)]) {
+      assert.throws(() => decodeCall(more, { members: 3 }), { code: 'too-big', message: /^line 1: an array or struct has more than 3 members$/ })
+    }
+  })
+
+  it('a long call lets others run while it is read, and is read the same', async () => {
+    const long = encodeCall('Allocate', ['x'.repeat(1_000_000), Array.from({ length: 5_000 }, (_, i) => i)])
+    let turns = 0
+    const counting = setInterval(() => { turns++ }, 0)
+    const call = await decodeCallInTurns(long)
+    clearInterval(counting)
+    assert.deepEqual(call, decodeCall(long))
+    assert.ok(turns > 0)
+    await assert.rejects(decodeCallInTurns(Buffer.from('<methodCall/>')), { name: 'Refusal', code: 'bad-arguments' })
   })
 
   it('the number of values is bounded', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { parseListen, parseMetrics, parseOutlive, parseWebhook } from '../../../cli/commands/up.js'
+import { parseListen, parseMetrics, parseOutlive, parseRateLimit, parseWebhook } from '../../../cli/commands/up.js'
 
 describe('the options of up', () => {
   it('--listen takes an IPv6 address in brackets', () => assert.deepEqual(parseListen('[::1]:8443'), { host: '::1', port: 8443 }))
@@ -28,4 +28,12 @@ describe('the options of up', () => {
     it(`--webhook refuses "${wrong}"`, () => assert.throws(() => parseWebhook(wrong), (e: Error & { code?: string }) =>
       e.code === 'commander.invalidArgument' && !e.message.includes('secret@')))
   }
+
+  it('--rate-limit takes calls a second, calls and burst, or none, and says so to everything else', () => {
+    assert.deepEqual(parseRateLimit('50'), { perSecond: 50, burst: 500 })
+    assert.deepEqual(parseRateLimit('50/60'), { perSecond: 50, burst: 60 })
+    assert.equal(parseRateLimit('none'), 'none')
+    assert.throws(() => parseRateLimit('often'), (e: Error & { code?: string }) =>
+      e.code === 'commander.invalidArgument' && e.message.includes('often is none of CALLS, CALLS/BURST'))
+  })
 })
