@@ -84,13 +84,18 @@ function checkAttributes(element: XmlElement, ids: Set<string>): void {
 /** Canonical XML 1.0, inclusive, without comments, of one element: the octets that issuers sign. */
 export function canonical(element: XmlElement): Buffer {
   const chunks: Buffer[] = []
-  element.canonicalize({
-    write: (chunk) => {
-      chunks.push(Buffer.from(chunk)) // a copy: the chunk lies in wasm memory that is used again
-      return chunk.length
-    },
-    close: () => true,
-  }, { mode: XmlC14NMode.XML_C14N_1_0, withComments: false })
+  try {
+    element.canonicalize({
+      write: (chunk) => {
+        chunks.push(Buffer.from(chunk)) // a copy: the chunk lies in wasm memory that is used again
+        return chunk.length
+      },
+      close: () => true,
+    }, { mode: XmlC14NMode.XML_C14N_1_0, withComments: false })
+  } catch (cause) {
+    // of namespaces that are no absolute URIs, for one: C14N forbids them, the parser does not
+    throw forbidden(`<${element.name}> of the credential has no canonical form`, { cause })
+  }
   return Buffer.concat(chunks)
 }
 

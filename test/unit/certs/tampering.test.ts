@@ -223,6 +223,10 @@ describe('a credential that was tampered with', () => {
       await refused('hello', /not well-formed/)
       await refused('<signed-credential>', /not well-formed/)
     })
+    it('is refused when a namespace in it is no absolute URI, which has no canonical form', async () => {
+      await refused(edit((await field()).credential, '<can_delegate>', '<can_delegate xmlns="\'">'), /no canonical form/)
+      await refused(edit((await field()).credential, '<privileges>', '<privileges xmlns:x="relative">'), /no canonical form/)
+    })
     it('is refused when it is too big', async () => {
       await refused(`<signed-credential>${' '.repeat(300_000)}</signed-credential>`, /at most 262144 are read/)
     })
