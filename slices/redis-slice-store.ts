@@ -122,7 +122,8 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
     slice,
     async slices() {
       const urns = (await redis.smembers(allSlices)).sort()
-      const records = await Promise.all(urns.map((urn) => readable(urn, () => slice(urn))))
+      const texts = urns.length > 0 ? await redis.mget(urns.map(sliceKey)) : [] // one by one it is as many turns of the event loop
+      const records = await Promise.all(urns.map((urn, i) => readable(urn, async () => read<SliceRecord>(texts[i]!, urn))))
       return records.filter((r): r is SliceRecord => r !== undefined)
     },
     async sliceOfSliver(sliverUrn) {
