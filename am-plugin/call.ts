@@ -13,13 +13,14 @@ import { describe } from './methods/describe.js'
 import { getVersion } from './methods/get-version.js'
 import { listResources } from './methods/list-resources.js'
 import { performOperationalAction } from './methods/perform-operational-action.js'
+import { violinExpire, violinSlices } from './methods/operators.js'
 import { provision } from './methods/provision.js'
 import { renew } from './methods/renew.js'
 import { shutdown } from './methods/shutdown.js'
 import { sliverStatus } from './methods/sliver-status.js'
 import { status } from './methods/status.js'
 import { deleteSliver, listResources2, renewSliver } from './methods/version-2.js'
-import { isOperator, operatorCall } from './operator.js'
+import { isOperator, maybeOperator, operatorCall } from './operator.js'
 import { CallFault, type ServerCall } from './server.js'
 import type { Value } from './xmlrpc/value.js'
 
@@ -33,6 +34,7 @@ const methods: Record<2 | 3, Map<string, Method>> = {
   3: new Map<string, Method>(Object.entries({
     ListResources: listResources, Describe: describe, Allocate: allocate, Provision: provision, Status: status,
     PerformOperationalAction: performOperationalAction, Renew: renew, Delete: deleteSlivers, Shutdown: shutdown,
+    violin_slices: violinSlices, violin_expire: violinExpire,
   })),
 }
 /** Known to v4 or to other aggregates, and said to be so rather than "unknown method". */
@@ -73,7 +75,7 @@ async function dispatch(at: AmParts, trust: () => TrustStore, call: ServerCall, 
   if (method === 'GetVersion' && api !== undefined) return { ...success(getVersion(at, api)), geni_api: api }
   if (api === undefined) throw new Refusal('unsupported', notSpoken(at, call))
   const trusted = trust()
-  const asked = isOperator(at, call.peer) ? operatorCall(at, call) : callOf(call, identify(call, trusted, at.clock.now()), trusted, at)
+  const asked = isOperator(at, call.peer) ? operatorCall(at, call) : maybeOperator(at, callOf(call, identify(call, trusted, at.clock.now()), trusted, at))
   who.caller = asked.caller
   const run = methods[api].get(method)
   if (!run) throw new Refusal('unsupported', notSpoken(at, call))

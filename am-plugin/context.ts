@@ -22,6 +22,8 @@ export interface AmParts {
   authority: string
   /** The aggregate's own certificate in DER: a client that shows it is the operator. */
   ownCertificate?: Buffer
+  /** URNs of users who are operators as well, exactly as their certificates have them. */
+  operators?: readonly string[]
   /** URN of this aggregate. */
   urn: string
   /** https://host:port without path */
@@ -37,6 +39,7 @@ export interface AmParts {
 export interface AmCall {
   callId: string
   caller: string
+  operator?: boolean
   authorize(credentials: WireCredential[], operation: 'list-resources' | 'read' | 'change' | 'shutdown', sliceUrn?: string): Granted
 }
 export interface Granted { owner: string; expires: number; sliceUuid?: string; operator?: boolean }

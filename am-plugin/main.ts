@@ -28,6 +28,7 @@ export interface AmConfig {
   software: string
   quotas?: Quotas
   rate?: Rate | 'none'
+  operators?: string[]
   logLevel?: string
 }
 
@@ -40,6 +41,7 @@ const parts: AmParts = {
   store: openSliceStore(redis, (what, why) => log.error({ what, why }, 'a record cannot be read: it is left alone')),
   queue, questions, authority: config.authority, urn: makeUrn(config.authority, 'authority', 'am'),
   ownCertificate: new X509Certificate(readFileSync(config.certFile)).raw,
+  operators: config.operators ?? [],
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
   quotas: config.quotas ?? standardQuotas, clock, random, log,
 }

@@ -12,6 +12,8 @@ import { statusCommand } from './commands/status.js'
 import { testCommand } from './commands/test.js'
 import { upCommand } from './commands/up.js'
 import { consoleCommand, eventsCommand } from './slice/telling.js'
+import { expireCommand, shutdownCommand } from './operator/acting.js'
+import { slicesCommand, sliversCommand, whoCommand } from './operator/telling.js'
 import { exitOf, sentenceOf } from './slice/errors.js'
 import { realTools } from './slice/tools.js'
 import type { Surroundings } from './surroundings.js'
@@ -42,6 +44,11 @@ const violin: Command = new Command('violin')
   .addCommand(upCommand(at))
   .addCommand(sliceCommand(tools))
   .addCommand(statusCommand(tools))
+  .addCommand(slicesCommand(tools))
+  .addCommand(sliversCommand(tools))
+  .addCommand(whoCommand(tools))
+  .addCommand(shutdownCommand(tools))
+  .addCommand(expireCommand(tools))
   .addCommand(eventsCommand(tools)) // these two also by the short name: they are what is asked for in a hurry
   .addCommand(consoleCommand(tools))
   .addCommand(testCommand(at))

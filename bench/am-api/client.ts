@@ -34,19 +34,21 @@ export const agentOf = (identity: Identity, keepAlive = true): Agent =>
   new Agent({ ...identity, keepAlive, maxSockets: 1, rejectUnauthorized: false, ...(keepAlive ? {} : { maxCachedSessions: 0 }) })
 
 /** `clients` do `call` one after the other for so many seconds, each by an agent of its own; the first tenth is thrown away. */
-export async function load(identity: Identity, seconds: number, clients: number, call: (agent: Agent, client: number) => Promise<unknown>, keepAlive = true): Promise<Rate> {
+export async function load(
+  identity: Identity, seconds: number, clients: number, call: (agent: Agent) => Promise<unknown>, keepAlive = true,
+): Promise<Rate> {
   const samples: number[] = []
   const begun = performance.now()
   const from = begun + seconds * 100
   const end = begun + seconds * 1_100
   let last = from
-  await Promise.all(Array.from({ length: clients }, async (_, client) => {
+  await Promise.all(Array.from({ length: clients }, async () => {
     const agent = agentOf(identity, keepAlive)
     try {
-      await call(agent, client)
+      await call(agent)
       for (let n = 0; performance.now() < end || n < 3; n++) {
         const at = performance.now()
-        await call(agent, client)
+        await call(agent)
         last = performance.now()
         if (at >= from || n >= 2) samples.push(last - at)
       }

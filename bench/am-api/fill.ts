@@ -30,7 +30,9 @@ export async function fill(store: SliceStore, authority: string, from: number, t
 async function one(store: SliceStore, authority: string, name: string, size: number): Promise<void> {
   const clientIds = Array.from({ length: size }, (_, i) => `n${i}`)
   const requestXml = requestOf(clientIds)
-  const topology = parseRequest(requestXml, { componentManager: `urn:publicid:IDN+${authority}+authority+am`, images: ['violin-linux'], defaultImage: 'violin-linux' })
+  const topology = parseRequest(requestXml, {
+    componentManager: `urn:publicid:IDN+${authority}+authority+am`, images: ['violin-linux'], defaultImage: 'violin-linux',
+  })
   const expires = Date.now() + 24 * 3600_000
   const hostOf = new Map(clientIds.map((id) => [id, 'elsewhere']))
   const { slivers, nextPort } = makeSlivers({ topology, hostOf, authority, allocationIndex: 0, nextPort: 1, takenPorts: new Set(), random, expires })

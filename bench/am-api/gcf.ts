@@ -8,7 +8,10 @@ import type { Federation } from '../../certs/issue.js'
 
 export interface Gcf { port: number; stop(): Promise<void> }
 
-export async function startGcf(options: { tools: string; python2: string; folder: string; port: number; federation: Federation; standIns: string }): Promise<Gcf> {
+/** `standIns`: a folder of Python modules in place of those that Python 2.7 no longer gets; used where it exists. */
+export interface GcfOptions { tools: string; python2: string; folder: string; port: number; federation: Federation; standIns: string }
+
+export async function startGcf(options: GcfOptions): Promise<Gcf> {
   const { tools, folder, port, federation } = options
   mkdirSync(join(folder, 'roots'), { recursive: true })
   // it wants each authority that has issued something among its roots
@@ -31,7 +34,8 @@ keyfile=${federation.am.key}
 certfile=${federation.am.certificate}
 `)
   const log = openSync(join(folder, 'gcf.log'), 'a')
-  const path = [resolve(tools, 'src'), process.env['PYTHONPATH'], existsSync(options.standIns) ? options.standIns : undefined].filter((p) => p !== undefined).join(':')
+  const path = [resolve(tools, 'src'), process.env['PYTHONPATH'], ...existsSync(options.standIns) ? [options.standIns] : []]
+    .filter((p) => p !== undefined).join(':')
   const am = spawn(options.python2, [resolve(tools, 'src', 'gcf-am.py'), '-c', 'gcf_config', '-V', '3', '-H', '127.0.0.1', '-p', String(port)], {
     cwd: folder, env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1' }, stdio: ['ignore', log, log],
   })

@@ -2,16 +2,16 @@
 // where geni-tools and Python 2.7 are at hand, the reference AM beside it in the same run. A table, and JSON with --json.
 //   node dist/bench/am-api/main.js [--seconds 2] [--slivers 1,100,1000,10000] [--idle 1000] [--gcf GENI_TOOLS_DIR --python2 PYTHON] [--json]
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import type { Agent } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Agent } from 'node:https'
 import { encodeCall } from '../../am-plugin/xmlrpc/encode.js'
 import type { Struct, Value } from '../../am-plugin/xmlrpc/value.js'
 import { realRandom } from '../../base/random.js'
 import { realClock as clock } from '../../base/time.js'
 import { issueSlice, issueUser } from '../../certs/issue.js'
-import { freePort, startAggregate } from '../../cli/up/aggregate.js'
+import { freePort, startAggregate, type Aggregate } from '../../cli/up/aggregate.js'
 import { openRedis } from '../../jobs/queues.js'
 import { openSliceStore } from '../../slices/redis-slice-store.js'
 import { agentOf, load, post, type Identity, type Rate, type Server } from './client.js'
@@ -24,119 +24,138 @@ const { values } = parseArgs({ options: {
   gcf: { type: 'string' }, python2: { type: 'string', default: 'python2' }, json: { type: 'boolean', default: false },
 } })
 const seconds = Number(values.seconds)
+const sizes = values.slivers.split(',').map(Number)
 const program = resolve(import.meta.dirname, '..', '..')
 const folder = mkdtempSync(join(tmpdir(), 'vam-'))
+const authority = 'bench'
 const say = (line: string) => process.stderr.write(`${line}\n`)
 const env = Object.fromEntries(Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined))
-const rates: Record<string, Rate> = {}
 const version: Struct = { geni_rspec_version: { type: 'GENI', version: '3' } }
-const getVersion = encodeCall('GetVersion', [])
 
-const memoryMiB = (pid: number) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
+const rates: Record<string, Rate> = {}
+const memoryMiB: Record<string, number> = {}
+const ratios: Record<string, number> = {}
 
-async function measure(name: string, rate: Promise<Rate>): Promise<Rate> {
-  const found = rates[name] = await rate
-  const { n, median, p90, p99, max } = found.ms
-  say(name.padEnd(56) + [found.perSecond, median, p90, p99, max].map((x) => x.toFixed(x < 100 ? 2 : 0).padStart(9)).join('') + String(n).padStart(8))
-  return found
-}
+type Call = (agent: Agent) => Promise<unknown>
 
 /** The calls of one user on one slice. */
 function callsOf(server: Server, sliceUrn: string, credential: string) {
   const credentials: Value[] = [{ geni_type: 'geni_sfa', geni_version: '3', geni_value: credential }]
-  const sender = (body: Buffer) => (agent: Agent) => post(server, agent, body)
+  const sender = (method: string, ...params: Value[]): Call => {
+    const body = encodeCall(method, params)
+    return (agent) => post(server, agent, body)
+  }
   return {
-    getVersion: sender(getVersion), listResources: sender(encodeCall('ListResources', [credentials, version])),
-    status: sender(encodeCall('Status', [[sliceUrn], credentials, {}])), describe: sender(encodeCall('Describe', [[sliceUrn], credentials, version])),
-    allocate: sender(encodeCall('Allocate', [sliceUrn, credentials, requestOf(['a', 'b']), {}])), delete: sender(encodeCall('Delete', [[sliceUrn], credentials, {}])),
+    getVersion: sender('GetVersion'), listResources: sender('ListResources', credentials, version),
+    status: sender('Status', [sliceUrn], credentials, {}), describe: sender('Describe', [sliceUrn], credentials, version),
+    allocate: sender('Allocate', sliceUrn, credentials, requestOf(['a', 'b']), {}), delete: sender('Delete', [sliceUrn], credentials, {}),
   }
 }
+type Calls = ReturnType<typeof callsOf>
 
-const aggregate = await startAggregate({
-  state: join(folder, 'state'), listen: { host: '127.0.0.1', port: 0 }, trust: [], snapshotMode: 'live', authority: 'bench', hypervisor: 'simulated', accelerator: 'auto',
-  program, imageFolder: '', quotas: {}, freeFloorBytes: 1024, software: 'bench', env, rate: 'none',
-}, clock, say)
-const redis = openRedis({ path: aggregate.layout.redisSocket })
-try {
-  const { federation } = aggregate
-  const tools = { clock, random: realRandom, lifeMs: 24 * 3600_000 }
-  const user = await issueUser(federation.dir, 'bench', tools)
-  const alice: Identity = { key: readFileSync(user.key, 'utf8'), cert: readFileSync(user.certificate, 'utf8') }
-  const kept = await issueSlice(federation.dir, 'bench', 'kept', tools)
-  const passing = await issueSlice(federation.dir, 'bench', 'passing', tools)
-  const server = { port: Number(new URL(aggregate.url).port), path: '/am/3.0' }
-  const calls = callsOf(server, kept.urn, readFileSync(kept.credential, 'utf8'))
-  const others = callsOf(server, passing.urn, readFileSync(passing.credential, 'utf8'))
+async function measure(name: string, as: Identity, clients: number, call: Call, keepAlive = true): Promise<void> {
+  const rate = rates[name] = await load(as, seconds, clients, call, keepAlive)
+  const { n, median, p90, p99, max } = rate.ms
+  say(name.padEnd(56) + [rate.perSecond, median, p90, p99, max].map((x) => x.toFixed(x < 100 ? 2 : 0).padStart(9)).join('') + String(n).padStart(8))
+}
+
+/** Not for a while: a second Allocate of the same names is refused. */
+async function once(as: Identity, call: Call): Promise<void> {
+  const agent = agentOf(as)
+  await call(agent)
+  agent.destroy()
+}
+
+function noteMemory(aggregate: Aggregate, when: string): void {
+  memoryMiB[when] = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${aggregate.pids()['am']!}/status`, 'utf8'))![1]) / 1024
+  say(`memory of the AM, ${when}: ${memoryMiB[when].toFixed(0)} MiB`)
+}
+
+const many = (clients: number) => `${clients} client${clients > 1 ? 's' : ''}`
+
+/** Before the store is filled: what does not depend on it. */
+async function empty(as: Identity, calls: Calls): Promise<void> {
+  await measure('GetVersion, new TLS connection', as, 1, calls.getVersion, false)
+  for (const clients of [1, 8, 32]) await measure(`GetVersion, keep-alive, ${many(clients)}`, as, clients, calls.getVersion)
+  for (const clients of [1, 8, 32]) await measure(`ListResources, credential, ${many(clients)}`, as, clients, calls.listResources)
+}
+
+async function filled(aggregate: Aggregate, as: Identity, calls: Calls, others: Calls): Promise<void> {
+  const redis = openRedis({ path: aggregate.layout.redisSocket })
+  const store = openSliceStore(redis)
   const allocateAndDelete = async (agent: Agent) => {
     await others.allocate(agent)
     await others.delete(agent)
   }
-  say(''.padEnd(56) + ['calls/s', 'p50 ms', 'p90', 'p99', 'max'].map((h) => h.padStart(9)).join('') + 'n'.padStart(8))
-  await measure('GetVersion, new TLS connection', load(alice, seconds, 1, calls.getVersion, false))
-  for (const clients of [1, 8, 32]) await measure(`GetVersion, keep-alive, ${clients} client${clients > 1 ? 's' : ''}`, load(alice, seconds, clients, calls.getVersion))
-  for (const clients of [1, 8, 32]) await measure(`ListResources, credential, ${clients} client${clients > 1 ? 's' : ''}`, load(alice, seconds, clients, calls.listResources))
-  await createOnce(calls.allocate)
-  const store = openSliceStore(redis)
-  const memory: Record<string, number> = {}
-  let filled = 0
-  for (const slivers of values.slivers.split(',').map(Number)) {
-    await fill(store, 'bench', filled, slivers)
-    filled = slivers
-    for (const clients of [1, 32]) await measure(`Status, ${clients} client${clients > 1 ? 's' : ''}, ${slivers} slivers`, load(alice, seconds, clients, calls.status))
-    await measure(`Describe, ${slivers} slivers`, load(alice, seconds, 1, calls.describe))
-    await measure(`Allocate + Delete, ${slivers} slivers`, load(alice, seconds, 1, allocateAndDelete))
-    memory[`${slivers} slivers`] = memoryMiB(aggregate.pids()['am']!)
-    say(`memory of the AM: ${memory[`${slivers} slivers`]!.toFixed(0)} MiB`)
+  let before = 0
+  for (const slivers of sizes) {
+    await fill(store, authority, before, slivers)
+    before = slivers
+    for (const clients of [1, 32]) await measure(`Status, ${many(clients)}, ${slivers} slivers`, as, clients, calls.status)
+    await measure(`Describe, ${slivers} slivers`, as, 1, calls.describe)
+    await measure(`Allocate + Delete, ${slivers} slivers`, as, 1, allocateAndDelete)
+    noteMemory(aggregate, `${slivers} slivers`)
   }
-  await measure('Status, alone', load(alice, seconds, 1, calls.status))
-  const idlers = await openIdlers(server, Number(values.idle), 20)
-  const beside = `Status beside ${values.idle} idle TLS connections and 20 slow ones`
-  await measure(beside, load(alice, seconds, 1, calls.status))
-  memory[`${values.idle} idle connections`] = memoryMiB(aggregate.pids()['am']!)
-  say(`open at the end: ${idlers.open()}; memory of the AM: ${memory[`${values.idle} idle connections`]!.toFixed(0)} MiB`)
-  idlers.close()
-
-  const ratios: Record<string, number> = {}
-  if (values.gcf !== undefined) {
-    const gcf = await startGcf({
-      tools: values.gcf, python2: values.python2, folder: join(folder, 'gcf'), port: await freePort('127.0.0.1'), federation,
-      standIns: resolve(program, '..', 'test', 'interop', 'stand-ins'),
-    }).catch((error: unknown) => {
-      say(String(error))
-      say(readFileSync(join(folder, 'gcf', 'gcf.log'), 'utf8').slice(-2_000))
-      throw error
-    })
-    try {
-      const theirs = callsOf({ port: gcf.port, path: '/' }, kept.urn, readFileSync(kept.credential, 'utf8'))
-      await measure('gcf: GetVersion, new TLS connection', load(alice, seconds, 1, theirs.getVersion, false))
-      await measure('gcf: GetVersion, keep-alive asked for', load(alice, seconds, 1, theirs.getVersion))
-      await measure('gcf: ListResources, credential', load(alice, seconds, 1, theirs.listResources))
-      await createOnce(theirs.allocate)
-      await measure('gcf: Status', load(alice, seconds, 1, theirs.status))
-      await measure('gcf: Describe', load(alice, seconds, 1, theirs.describe))
-      const last = values.slivers.split(',').at(-1)!
-      for (const [name, ours, gcfs] of [
-        ['GetVersion, new TLS', 'GetVersion, new TLS connection', 'gcf: GetVersion, new TLS connection'], ['GetVersion, keep-alive', 'GetVersion, keep-alive, 1 client', 'gcf: GetVersion, keep-alive asked for'],
-        ['ListResources', 'ListResources, credential, 1 client', 'gcf: ListResources, credential'], ['Status', `Status, 1 client, ${last} slivers`, 'gcf: Status'],
-        ['Describe', `Describe, ${last} slivers`, 'gcf: Describe'],
-      ] as const) {
-        ratios[name] = rates[ours]!.perSecond / rates[gcfs]!.perSecond
-        say(`${name}: ${ratios[name].toFixed(1)} times the reference AM`)
-      }
-    } finally {
-      await gcf.stop()
-    }
-  }
-  if (values.json) process.stdout.write(`${JSON.stringify({ node: process.version, seconds, rates, memoryMiB: memory, ratios }, undefined, 1)}\n`)
-
-  /** Once, not for a while: a second Allocate of the same names is refused. */
-  async function createOnce(allocate: (agent: Agent) => Promise<unknown>): Promise<void> {
-    const agent = agentOf(alice)
-    await allocate(agent)
-    agent.destroy()
-  }
-} finally {
   redis.disconnect()
+}
+
+async function besideIdlers(aggregate: Aggregate, server: Server, as: Identity, calls: Calls): Promise<void> {
+  await measure('Status, alone', as, 1, calls.status)
+  const idlers = await openIdlers(server, Number(values.idle), 20)
+  await measure(`Status beside ${values.idle} idle TLS connections, 20 slow ones`, as, 1, calls.status)
+  say(`of those are open at the end: ${idlers.open()}`)
+  noteMemory(aggregate, `${values.idle} idle connections`)
+  idlers.close()
+}
+
+async function reference(tools: string, aggregate: Aggregate, as: Identity, callsAt: (server: Server) => Calls): Promise<void> {
+  const gcf = await startGcf({
+    tools, python2: values.python2, folder: join(folder, 'gcf'), port: await freePort('127.0.0.1'), federation: aggregate.federation,
+    standIns: resolve(program, '..', 'test', 'interop', 'stand-ins'),
+  })
+  try {
+    const calls = callsAt({ port: gcf.port, path: '/' })
+    await measure('gcf: GetVersion, new TLS connection', as, 1, calls.getVersion, false)
+    await measure('gcf: GetVersion, keep-alive asked for', as, 1, calls.getVersion)
+    await measure('gcf: ListResources', as, 1, calls.listResources)
+    await once(as, calls.allocate)
+    await measure('gcf: Status', as, 1, calls.status)
+    await measure('gcf: Describe', as, 1, calls.describe)
+  } finally {
+    await gcf.stop()
+  }
+  const last = sizes.at(-1)!
+  for (const [ours, theirs] of [
+    ['GetVersion, new TLS connection', 'gcf: GetVersion, new TLS connection'], ['GetVersion, keep-alive, 1 client', 'gcf: GetVersion, keep-alive asked for'],
+    ['ListResources, credential, 1 client', 'gcf: ListResources'], [`Status, 1 client, ${last} slivers`, 'gcf: Status'],
+    [`Describe, ${last} slivers`, 'gcf: Describe'],
+  ] as const) {
+    ratios[ours] = rates[ours]!.perSecond / rates[theirs]!.perSecond
+    say(`${ours}: ${ratios[ours].toFixed(1)} times the reference AM`)
+  }
+}
+
+const aggregate = await startAggregate({
+  state: join(folder, 'state'), listen: { host: '127.0.0.1', port: 0 }, trust: [], snapshotMode: 'live', authority, hypervisor: 'simulated',
+  accelerator: 'auto', program, imageFolder: '', quotas: {}, freeFloorBytes: 1024, outliveMs: 60_000, software: 'bench', env, rate: 'none',
+}, clock, say)
+try {
+  const { dir } = aggregate.federation
+  const issuing = { clock, random: realRandom, lifeMs: 24 * 3600_000 }
+  const user = await issueUser(dir, 'bench', issuing)
+  const as: Identity = { key: readFileSync(user.key, 'utf8'), cert: readFileSync(user.certificate, 'utf8') }
+  const [kept, passing] = [await issueSlice(dir, 'bench', 'kept', issuing), await issueSlice(dir, 'bench', 'passing', issuing)]
+  const server = { port: Number(new URL(aggregate.url).port), path: '/am/3.0' }
+  const callsAt = (at: Server) => callsOf(at, kept.urn, readFileSync(kept.credential, 'utf8'))
+  const calls = callsAt(server)
+  say(''.padEnd(56) + ['calls/s', 'p50 ms', 'p90', 'p99', 'max'].map((h) => h.padStart(9)).join('') + 'n'.padStart(8))
+  await empty(as, calls)
+  await once(as, calls.allocate)
+  await filled(aggregate, as, calls, callsOf(server, passing.urn, readFileSync(passing.credential, 'utf8')))
+  await besideIdlers(aggregate, server, as, calls)
+  if (values.gcf !== undefined) await reference(values.gcf, aggregate, as, callsAt)
+  if (values.json) process.stdout.write(`${JSON.stringify({ node: process.version, seconds, rates, memoryMiB, ratios }, undefined, 1)}\n`)
+} finally {
   await aggregate.stop()
   rmSync(folder, { recursive: true, force: true })
 }

@@ -6,6 +6,7 @@ import { explain } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
 import { parseSize, shownSize } from '../../base/sizes.js'
 import { realClock } from '../../base/time.js'
+import { parseUrn } from '../../base/urn.js'
 import { formatDuration, parseDuration } from '../../rspec/duration.js'
 import { parseQuotas, standardQuotas, type Quotas } from '../../slices/quota.js'
 import type { SnapshotMode } from '../../snapshots/needs.js'
@@ -33,6 +34,7 @@ interface UpFlags {
   webhook?: string
   outlive: number
   rateLimit?: Rate | 'none'
+  operator?: string[]
 }
 
 export function upCommand(at: Surroundings): Command {
@@ -55,6 +57,7 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--outlive <duration>', 'how long VMs run on when this is killed and not started again')
       .argParser(parseOutlive).default(limits.outliveMs, formatDuration(limits.outliveMs)))
     .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)
+    .option('--operator <urn...>', 'users who may act on every slice, as violin slices and violin shutdown do', parseOperator)
     .option('--rate-limit <calls[/burst]>', `calls a second that each caller may make, and how many at once after a pause; none lifts it ` +
       `(default: ${standardRate.perSecond}/${standardRate.burst})`, parseRateLimit)
     .addHelpText('after', '\nPrints one line, "ready https://HOST:PORT/am/3.0", when it serves. Logs are in STATE/log.')
@@ -68,6 +71,7 @@ export function upCommand(at: Surroundings): Command {
       const aggregate = await startAggregate({
         ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, outliveMs: flags.outlive, trust: flags.trust ?? [],
         snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
+        ...(flags.operator ? { operators: flags.operator } : {}),
         ...(flags.rateLimit ? { rate: flags.rateLimit } : {}),
         ...(flags.redis ? { redisUrl: flags.redis } : {}), program: at.program, imageFolder: at.imageFolder, software: at.software, env: at.env,
       }, realClock, say)
@@ -144,6 +148,11 @@ function parseQuota(text: string, before: Quotas): Quotas {
   } catch (error) {
     throw new InvalidArgumentError(explain(error))
   }
+}
+
+export function parseOperator(text: string, before: string[] = []): string[] {
+  if (parseUrn(text)?.type !== 'user') throw new InvalidArgumentError(`${text.slice(0, 120)} is no URN of a user, as urn:publicid:IDN+lab.example+user+alice`)
+  return [...before, text]
 }
 
 export function parseRateLimit(text: string): Rate | 'none' {

@@ -37,6 +37,8 @@ export interface UpOptions {
   quotas: Quotas
   /** How often one caller may call the AM. */
   rate?: Rate | 'none'
+  /** URNs of users who may do everything; the aggregate's own certificate may in any case. */
+  operators?: string[]
   /** No snapshot begins with less than this free. */
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
@@ -103,7 +105,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     await add(nodeChild('am', 'am-plugin/main.js', {
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
-      snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas, rate: options.rate,
+      snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas, rate: options.rate, operators: options.operators,
     }, layout, options, clock, say))
     const url = `${publicUrl.replace(/\/$/, '')}/am/3.0`
     await writeDurably(layout.url, `${url}\n`) // for our own commands

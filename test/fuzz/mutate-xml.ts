@@ -85,7 +85,9 @@ export function wrapSignature(dice: Dice, text: string): string {
 }
 
 function renamed(element: string, from: string, to: string): string {
-  return element.replace(`<${from}`, `<${to}`).replace(new RegExp(`</${from.replace(/[^\w]/g, '\\$&')}>$`), `</${to}>`)
+  const opened = element.replace(`<${from}`, () => `<${to}`)
+  const close = `</${from}>`
+  return opened.endsWith(close) ? `${opened.slice(0, -close.length)}</${to}>` : opened
 }
 
 function spoiled(dice: Dice, element: string, name: string): string {

@@ -52,6 +52,7 @@ const methodsOn = (sliceUrn: string, sliverUrn: string, credentials: Value[], rs
     ['Allocate', sliceUrn, credentials, rspec, { geni_end_time: new Date(now + 300_000).toISOString() }], ['Provision', [sliceUrn], credentials, { ...rspecVersion, geni_users: users }],
     ['Status', [sliceUrn], credentials, {}], ['Status', [sliverUrn], credentials, { violin_operation: 'op-1' }],
     ['Renew', [sliceUrn], credentials, new Date(now + dayMs).toISOString(), { geni_extend_alap: true, geni_best_effort: true }],
+    ['violin_slices', { violin_after: '', violin_count: '5' }], ['violin_expire', [sliceUrn], {}],
     ['Delete', [sliverUrn], credentials, { geni_best_effort: false }], ['Shutdown', sliceUrn, credentials, {}],
     ...['geni_start', 'geni_stop', 'geni_restart', 'geni_update_users', 'geni_console_url', 'violin_snapshot', 'violin_list', 'violin_rollback', 'violin_suspend', 'violin_resume',
       'violin_delete', 'violin_set_policy', 'violin_events', 'violin_console'].map((action): [string, ...Value[]] => ['PerformOperationalAction', [sliceUrn], credentials, action, {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { parseListen, parseMetrics, parseOutlive, parseRateLimit, parseWebhook } from '../../../cli/commands/up.js'
+import { parseListen, parseMetrics, parseOperator, parseOutlive, parseRateLimit, parseWebhook } from '../../../cli/commands/up.js'
 
 describe('the options of up', () => {
   it('--listen takes an IPv6 address in brackets', () => assert.deepEqual(parseListen('[::1]:8443'), { host: '::1', port: 8443 }))
@@ -35,5 +35,11 @@ describe('the options of up', () => {
     assert.equal(parseRateLimit('none'), 'none')
     assert.throws(() => parseRateLimit('often'), (e: Error & { code?: string }) =>
       e.code === 'commander.invalidArgument' && e.message.includes('often is none of CALLS, CALLS/BURST'))
+  })
+
+  it('--operator takes URNs of users, one or more', () => {
+    const [alice, bob] = ['urn:publicid:IDN+lab.example+user+alice', 'urn:publicid:IDN+lab.example+user+bob']
+    assert.deepEqual(parseOperator(bob, parseOperator(alice)), [alice, bob])
+    for (const wrong of ['alice', 'urn:publicid:IDN+lab.example+slice+alice', '']) assert.throws(() => parseOperator(wrong), { code: 'commander.invalidArgument' })
   })
 })
