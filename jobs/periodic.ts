@@ -133,8 +133,9 @@ export async function expireSlivers(at: PeriodicParts): Promise<void> {
 export async function finishEndings(at: PeriodicParts): Promise<void> {
   for (const slice of await at.store.slices()) {
     if (slice.operation) continue
-    const [last] = await at.store.operations(slice.urn, 1)
     const leaving = slice.slivers.filter((s) => s.allocation === 'geni_unallocated')
+    if (leaving.length === 0 && !slice.shutdown) continue // most: nothing more is read for them, every second
+    const [last] = await at.store.operations(slice.urn, 1)
     if (leaving.length > 0) {
       if (await mayTryAgain(at, slice, 'delete')) {
         await beginDelete(at, slice, leaving.map((s) => s.id), last?.kind === 'delete' ? last.who : slice.creator, 'an earlier Delete failed')
