@@ -49,13 +49,13 @@ export async function allocateSlivers(at: AmParts, asked: AllocationAsked): Prom
 async function allocateNow(
   at: AmParts, { sliceUrn, granted, requestXml, now, expires, alone }: AllocationAsked,
 ): Promise<{ slice: SliceRecord; made: Sliver[] }> {
-  const hosts = await freeHosts(at)
+  const all = await at.store.slices()
+  const hosts = await freeHosts(at, all)
   if (!hosts.some((h) => h.alive)) throw new Refusal('too-big', 'no host of this aggregate is up at present: try again later')
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '' })
   const before = await at.store.slice(sliceUrn)
   if (before) refuseRecord(before, granted, topology, alone)
-  const all = await at.store.slices()
   refuseOverQuota(at, all, { sliceUrn, granted, topology, before })
   const placement = placeVms({ nodes: topology.nodes, hosts })
   if (!placement.placed) throw new Refusal('too-big', placement.why)
@@ -131,9 +131,9 @@ function refuseKnownNames(record: SliceRecord, topology: Topology): void {
 }
 
 /** Hosts with what is promised to slivers that are allocated, or being provisioned, and not yet known to them taken off. */
-async function freeHosts(at: AmParts): Promise<HostRecord[]> {
+async function freeHosts(at: AmParts, slices: SliceRecord[]): Promise<HostRecord[]> {
   const isMade = (v: Sliver) => v.allocation === 'geni_provisioned' && ['geni_notready', 'geni_configuring'].includes(v.operational)
-  const promised = (await at.store.slices()).flatMap((s) => s.slivers.filter((v) =>
+  const promised = slices.flatMap((s) => s.slivers.filter((v) =>
     v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && isMade(v))))
   return (await at.store.hosts()).map((host) => ({
     ...host,
