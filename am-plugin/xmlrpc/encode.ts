@@ -67,7 +67,7 @@ function encodeArray(items: Value[], where: string, depth: number): string {
 
 function encodeStruct(members: Record<string, Value>, where: string, depth: number): string {
   const written = Object.keys(members).map((name) => {
-    const here = `${where}.${printable(name)}`
+    const here = `${where}.${name}`
     if (name === forbiddenMember || name.length > maxMemberName) throw new Failure('failed', `${here} is no name for a member`)
     return `<member><name>${escapeText(name, here)}</name>${encodeValue(members[name]!, here, depth + 1)}</member>`
   })
