@@ -1,9 +1,12 @@
 // The path of every call: who is it, what is asked, may they, do it, answer, one line in the audit log. Whatever goes
 // wrong on the way becomes a GENI struct with one clear sentence; faults are for methods that do not exist.
 import { explain, Refusal } from '../base/errors.js'
+import { rfc3339 } from '../base/time.js'
 import { authorize } from '../certs/authorize.js'
 import type { GeniCertificate } from '../certs/certificate.js'
-import { verifyChain, type TrustStore } from '../certs/trust.js'
+import { verifyPeer } from '../certs/remembered.js'
+import type { TrustStore } from '../certs/trust.js'
+import { auditLine, type Who } from './audit.js'
 import type { AmCall, AmParts } from './context.js'
 import { codeOf, failure, success } from './geni-codes.js'
 import { allocate } from './methods/allocate.js'
@@ -22,7 +25,7 @@ import { status } from './methods/status.js'
 import { deleteSliver, listResources2, renewSliver } from './methods/version-2.js'
 import { isOperator, maybeOperator, operatorCall } from './operator.js'
 import { CallFault, type ServerCall } from './server.js'
-import type { Value } from './xmlrpc/value.js'
+import { isStruct, type Value } from './xmlrpc/value.js'
 
 type Method = (at: AmParts, call: AmCall, params: Value[]) => Promise<Value>
 
@@ -47,35 +50,42 @@ const v2Paths = new Set(['/', '/RPC2', '/am', '/am/2.0', '/protogeni/xmlrpc/am',
 /** Answers one call. `trust` is asked each time, so that roots can change while we serve. */
 export async function answer(at: AmParts, trust: () => TrustStore, call: ServerCall): Promise<Value> {
   const begun = at.clock.monotonic()
-  const who = { caller: '' }
-  const audit = (level: 'info' | 'error', more: object) => at.log[level]({
-    callId: call.callId, caller: who.caller, method: call.method.slice(0, 80), target: targetOf(call), ...more,
-    ms: Math.round(at.clock.monotonic() - begun),
-  }, 'call')
+  const who: Who = { caller: '', ...(call.method === 'GetVersion' ? { granted: 'everybody may ask' } : {}) }
+  const audit = (level: 'info' | 'error', code: number, error?: unknown) => {
+    const on = targetOf(call)
+    const said = error === undefined ? undefined : explain(error)
+    const ms = Math.round(at.clock.monotonic() - begun)
+    at.log[level]({
+      callId: call.callId, caller: who.caller, method: call.method.slice(0, 80), target: on, allowed: error === undefined,
+      ...(error === undefined ? {} : { ...(error instanceof CallFault ? {} : { code }), why: said, ...(code === 5 ? { err: error } : {}) }), ms,
+    }, 'call')
+    at.audit?.(auditLine(rfc3339(at.clock.now()), { call, who, on, code, said, ms }))
+  }
   try {
     const answered = await dispatch(at, trust, call, who)
-    audit('info', { allowed: true })
+    audit('info', 0)
     return answered
   } catch (error) {
     if (error instanceof CallFault) {
-      audit('info', { allowed: false, why: error.message })
+      audit('info', error.code, error)
       throw error
     }
     const code = codeOf(error)
     // a refusal is the caller's affair, what is neither refusal nor failure is ours
-    audit(code === 5 ? 'error' : 'info', { allowed: false, code, why: explain(error), ...(code === 5 ? { err: error } : {}) })
+    audit(code === 5 ? 'error' : 'info', code, error)
     return failure(error, call.method)
   }
 }
 
-async function dispatch(at: AmParts, trust: () => TrustStore, call: ServerCall, who: { caller: string }): Promise<Value> {
+async function dispatch(at: AmParts, trust: () => TrustStore, call: ServerCall, who: Who): Promise<Value> {
   const { method, path } = call
   const api = versionAt(path)
   if (!known(method) && method !== 'GetVersion' && !elsewhere.has(method)) throw new CallFault(-32601, `there is no method ${method.slice(0, 80)}`)
   if (method === 'GetVersion' && api !== undefined) return { ...success(getVersion(at, api)), geni_api: api }
   if (api === undefined) throw new Refusal('unsupported', notSpoken(at, call))
   const trusted = trust()
-  const asked = isOperator(at, call.peer) ? operatorCall(at, call) : maybeOperator(at, callOf(call, identify(call, trusted, at.clock.now()), trusted, at))
+  const asked = isOperator(at, call.peer) ? operatorCall(at, call, who)
+    : maybeOperator(at, callOf(call, identify(call, trusted, at.clock.now()), trusted, at, who), who)
   who.caller = asked.caller
   const run = methods[api].get(method)
   if (!run) throw new Refusal('unsupported', notSpoken(at, call))
@@ -104,19 +114,33 @@ function targetOf({ method, params }: ServerCall): string {
 }
 
 function identify(call: ServerCall, trust: TrustStore, now: number): GeniCertificate {
-  const verdict = verifyChain(call.peer, trust, now)
+  const verdict = verifyPeer(call.peer, trust, now)
   if (!verdict.ok) throw new Refusal('forbidden', `your certificate is not accepted here: ${verdict.why}`)
   return verdict.certificate
 }
 
-function callOf(call: ServerCall, caller: GeniCertificate, trust: TrustStore, at: AmParts): AmCall {
+function callOf(call: ServerCall, caller: GeniCertificate, trust: TrustStore, at: AmParts, who: Who): AmCall {
   return {
     callId: call.callId,
     caller: caller.urn,
     authorize(credentials, operation, sliceUrn) {
-      const verdict = authorize({ caller, credentials, operation, trust, now: at.clock.now(), ...(sliceUrn !== undefined ? { sliceUrn } : {}) })
+      const speakingFor = speakingForOf(call)
+      const verdict = authorize({
+        caller, credentials, operation, trust, now: at.clock.now(), ...(sliceUrn !== undefined ? { sliceUrn } : {}),
+        ...(speakingFor !== undefined ? { speakingFor, tools: at.speakingTools ?? [] } : {}),
+      })
+      if (verdict.user !== undefined) Object.assign(who, { caller: verdict.user, tool: caller.urn })
       if (!verdict.allowed) throw new Refusal(verdict.code, verdict.why)
+      who.granted = verdict.why
       return verdict
     },
   }
+}
+
+/** Of all methods the options are the last argument; one that is there and is no string is no reason to forget about it. */
+function speakingForOf({ params }: ServerCall): string | undefined {
+  const options = params.at(-1)
+  const urn = isStruct(options) ? options['geni_speaking_for'] : undefined
+  if (urn === undefined || typeof urn === 'string') return urn?.trim()
+  throw new Refusal('bad-arguments', 'option geni_speaking_for must be the URN of the user, a string')
 }

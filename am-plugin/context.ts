@@ -13,6 +13,7 @@ import type { OperationQueue, SliceStore } from '../slices/slice-store.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { Sliver } from '../slices/sliver.js'
 import type { SnapshotEntry } from '../snapshots/needs.js'
+import type { Audit } from './audit.js'
 import type { Struct } from './xmlrpc/value.js'
 
 export interface AmParts {
@@ -33,6 +34,10 @@ export interface AmParts {
   clock: Clock
   random: Random
   log: Log
+  /** Gets one line for each call. */
+  audit?: Audit
+  /** URNs of tools that may speak for users although their URN is not of type tool. */
+  speakingTools?: readonly string[]
 }
 
 /** One call by a known caller. `authorize` throws a Refusal, or gives what the credential allows. */

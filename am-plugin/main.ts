@@ -6,11 +6,13 @@ import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
 import { realClock as clock } from '../base/time.js'
 import { makeUrn } from '../base/urn.js'
-import { loadTrust, verifyChain } from '../certs/trust.js'
+import { verifyPeer } from '../certs/remembered.js'
+import { TrustFolder } from '../certs/trust-folder.js'
 import { openOperationQueue, openRedis, type RedisAt } from '../jobs/queues.js'
 import { standardQuotas, type Quotas } from '../slices/quota.js'
 import { openQuestions } from '../jobs/questions.js'
 import { openSliceStore } from '../slices/redis-slice-store.js'
+import { openAudit } from './audit.js'
 import { answer } from './call.js'
 import { consolePage } from './console-page.js'
 import type { AmParts } from './context.js'
@@ -24,6 +26,11 @@ export interface AmConfig {
   keyFile: string
   certFile: string
   trust: string[]
+  /** Are certificates good that are signed with SHA-1? */
+  acceptSha1?: boolean
+  speakingTools?: string[]
+  /** Where the audit log goes; nowhere without it. */
+  auditFile?: string
   redis: RedisAt
   software: string
   quotas?: Quotas
@@ -43,17 +50,21 @@ const parts: AmParts = {
   ownCertificate: new X509Certificate(readFileSync(config.certFile)).raw,
   operators: config.operators ?? [],
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
-  quotas: config.quotas ?? standardQuotas, clock, random, log,
+  quotas: config.quotas ?? standardQuotas, clock, random, log, speakingTools: config.speakingTools ?? [],
+  ...(config.auditFile ? { audit: openAudit(config.auditFile, (err) => log.error({ err }, 'a line of the audit log could not be written')) } : {}),
 }
-const trust = loadTrust(config.trust)
+const trust = new TrustFolder({
+  paths: config.trust, acceptSha1: config.acceptSha1 ?? false, monotonic: () => clock.monotonic(), warn: (why) => log.warn({ why }, 'trusted roots'),
+  changed: ({ certificates, crls }) => log.info({ certificates: certificates.length, crls: crls.length }, 'trusted roots were read'),
+})
 const server = await serve({
   ...config.listen, key: readFileSync(config.keyFile, 'utf8'), cert: readFileSync(config.certFile, 'utf8'), log,
   ...(config.rate ? { rate: config.rate } : {}),
   callerOf: (peer) => {
-    const verdict = verifyChain(peer, trust, clock.now())
+    const verdict = verifyPeer(peer, trust.store(), clock.now())
     return verdict.ok ? verdict.certificate.urn : undefined
   },
-  handle: (call) => answer(parts, () => trust, call), page: (ask) => consolePage(parts, trust, ask),
+  handle: (call) => answer(parts, () => trust.store(), call), page: (ask) => consolePage(parts, trust.store(), ask),
 })
 log.info({ url: server.url }, 'AM is up')
 process.send?.({ ready: true, url: server.url })

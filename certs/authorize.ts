@@ -1,10 +1,13 @@
 // The one question that every call of the aggregate asks before it does anything: may this caller do this to this
 // slice?
 import { explain, Refusal } from '../base/errors.js'
+import { rfc3339 } from '../base/time.js'
 import { parseUrn, sameUrn } from '../base/urn.js'
 import { sameKey, type GeniCertificate } from './certificate.js'
 import { verifyCredential, type Credential } from './credential.js'
 import { allows, privilegesFor, type Operation } from './privileges.js'
+import { samePerson } from './same-person.js'
+import { speaker } from './speaks-for.js'
 import { verifiedBy, type TrustStore } from './trust.js'
 import { forbidden } from './xml-dom.js'
 
@@ -18,14 +21,19 @@ export interface AuthorizeRequest {
   operation: Operation
   /** Needed for all but list-resources. */
   sliceUrn?: string
+  /** The option geni_speaking_for: the caller is a tool and says that it acts for this user. */
+  speakingFor?: string
+  /** URNs of tools that may speak for users although their URN is not of type tool. */
+  tools?: readonly string[]
   trust: TrustStore
   /** ms since 1970 */
   now: number
 }
 
+/** `user` is who was spoken for, once that is certain; `why` is for the audit log, and where refused for the caller. */
 export type Authorization =
-  | { allowed: true; owner: string; expires: number; sliceUuid?: string }
-  | { allowed: false; code: 'bad-arguments' | 'forbidden'; why: string }
+  | { allowed: true; owner: string; expires: number; sliceUuid?: string; user?: string; why: string }
+  | { allowed: false; code: 'bad-arguments' | 'forbidden'; user?: string; why: string }
 
 /** More than any client sends; each costs some signature checks. */
 const credentialLimit = 20
@@ -48,18 +56,56 @@ export function authorize(request: AuthorizeRequest): Authorization {
   if (sliceUrn !== undefined && !isSliceUrn(sliceUrn)) {
     return refused('bad-arguments', `"${sliceUrn.slice(0, 300)}" is not the URN of a slice`)
   }
+  const speaking = callerOf(request)
+  if ('why' in speaking) return refused('forbidden', speaking.why)
+  const spoken = speaking.caller === request.caller ? {} : { user: speaking.caller.urn }
   let best: Credential | undefined
   const reasons: string[] = []
   credentials.forEach((wire, index) => {
+    if (speaking.used.has(wire)) return
     try {
-      const credential = check(wire, request)
+      const credential = check(wire, { ...request, caller: speaking.caller })
       if (best === undefined || credential.expires > best.expires) best = credential
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      reasons.push(credentials.length === 1 ? explain(error) : `credential ${index + 1}: ${explain(error)}`)
+      reasons.push(reasonOf(error, index, credentials.length))
     }
   })
-  return best === undefined ? refused('forbidden', reasons.join('; ')) : granted(best, sliceUrn !== undefined)
+  if (best !== undefined) return { ...granted(best, request), ...spoken }
+  return { ...refused('forbidden', reasons.length === 0 ? 'beside the speaks-for credential no other was given' : reasons.join('; ')), ...spoken }
+}
+
+/** Who acts: the owner of the TLS certificate, or the user for whom a tool speaks. Never the tool when it says so and cannot prove it. */
+function callerOf(request: AuthorizeRequest): { caller: GeniCertificate; used: Set<WireCredential> } | { why: string } {
+  const { caller, speakingFor, credentials, trust, now, tools = [] } = request
+  const used = new Set<WireCredential>()
+  if (speakingFor === undefined || samePerson(caller.urn, speakingFor)) return { caller, used }
+  const reasons: string[] = []
+  for (const [index, wire] of credentials.entries()) {
+    const form = speaksForForm(wire)
+    if (form === undefined) continue
+    try {
+      const user = speaker(wire.value, form, { tool: caller, speakingFor, trust, now, tools })
+      return { caller: user, used: used.add(wire) }
+    } catch (error) {
+      reasons.push(reasonOf(error, index, credentials.length))
+    }
+  }
+  const why = reasons.length === 0 ? 'no credential of type geni_abac 1 says so' : reasons.join('; ')
+  return { why: `${caller.urn} may not speak for ${speakingFor.slice(0, 300)}: ${why}` }
+}
+
+/** By a look at the text alone: what it says is believed only after it was verified. */
+function speaksForForm({ type, value }: WireCredential): 'abac' | 'old' | undefined {
+  if (kindOf(type) === 'geni_abac') return 'abac'
+  const said = /<type>\s*(abac|speaksfor)\s*<\/type>/.exec(value)?.[1] // v2 sends all kinds as plain strings
+  return said === 'abac' ? 'abac' : said === undefined ? undefined : 'old'
+}
+
+const kindOf = (type: string) => type.trim().toLowerCase()
+
+function reasonOf(error: unknown, index: number, count: number): string {
+  if (!(error instanceof Refusal)) throw error
+  return count === 1 ? explain(error) : `credential ${index + 1}: ${explain(error)}`
 }
 
 /** ASCII only: some letters beyond it (the Kelvin sign) become ASCII when names are compared without case. */
@@ -69,20 +115,25 @@ function isSliceUrn(text: string): boolean {
 
 const refused = (code: 'bad-arguments' | 'forbidden', why: string): Authorization => ({ allowed: false, code, why })
 
-function granted(credential: Credential, forSlice: boolean): Authorization {
-  const uuid = forSlice ? credential.targetUuid : undefined
+function granted(credential: Credential, { operation, sliceUrn }: AuthorizeRequest): Authorization & { allowed: true } {
+  const uuid = sliceUrn === undefined ? undefined : credential.targetUuid
+  const by = credential.delegatedBy.length === 0 ? '' : `, delegated by ${credential.delegatedBy.join(' by ')}`
+  const names = credential.privileges.map((p) => p.name).filter((name) => allows(operation, [name]))
   return {
     allowed: true, owner: credential.ownerUrn, expires: credential.expires,
     ...(uuid === undefined ? {} : { sliceUuid: uuid }),
+    why: `credential of ${credential.ownerUrn} for ${credential.targetUrn}, signed by ${credential.signer.urn}${by}, ` +
+      `with ${names.slice(0, 10).join(', ') || 'no privileges'}, until ${rfc3339(credential.expires)}`,
   }
 }
 
 function check(wire: WireCredential, request: AuthorizeRequest): Credential {
-  if (wire.type.trim().toLowerCase() !== 'geni_sfa' || !/^[23]$/.test(wire.version.trim())) {
+  if (kindOf(wire.type) !== 'geni_sfa' || !/^[23]$/.test(wire.version.trim())) {
     const kind = `${wire.type.slice(0, 40)} version ${wire.version.slice(0, 10)}`
     throw forbidden(`credentials of type ${kind} are not read; send geni_sfa 2 or 3`)
   }
   const credential = verifyCredential(wire.value, request.trust, request.now)
+  if (credential.type !== 'privilege') throw forbidden('the credential is of type "speaksfor": it needs the option geni_speaking_for, and gives no rights by itself')
   checkCaller(request.caller, credential)
   checkTarget(credential, request.sliceUrn)
   if (!allows(request.operation, credential.privileges.map((p) => p.name))) {
@@ -101,13 +152,6 @@ function checkCaller(caller: GeniCertificate, credential: Credential): void {
   const issuer = credential.ownerIssuer
   if (issuer !== undefined && caller.x509.checkIssued(issuer.x509) && verifiedBy(issuer, caller)) return
   throw forbidden(`the credential is for another key of ${credential.ownerUrn} than the caller's, by another issuer`)
-}
-
-/** Names of users, unlike those of slices, differ by case. */
-function samePerson(a: string, b: string): boolean {
-  const one = parseUrn(a)
-  const two = parseUrn(b)
-  return one !== undefined && two !== undefined && sameUrn(a, b) && one.name === two.name
 }
 
 function checkTarget(credential: Credential, sliceUrn: string | undefined): void {

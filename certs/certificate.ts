@@ -4,6 +4,7 @@ import { createHash, X509Certificate, type KeyObject } from 'node:crypto'
 import type { DetailedPeerCertificate } from 'node:tls'
 import { Refusal } from '../base/errors.js'
 import { parseUrn, type Urn } from '../base/urn.js'
+import { derChildren, readDer } from './der.js'
 import * as x509 from './x509.js'
 
 /** Any certificate; roots may lack a URN. */
@@ -13,6 +14,8 @@ export interface Certificate {
   email?: string
   /** SHA-256 of the DER, lower-case hex. */
   fingerprint: string
+  /** Lower-case hex without leading zeros. */
+  serial: string
   publicKey: KeyObject
   isCa: boolean
   /** How many CA certificates may stand between this CA and a leaf. */
@@ -55,6 +58,7 @@ export function parseCertificate(input: Buffer | string): Certificate {
   return {
     ...identity(asn),
     fingerprint: createHash('sha256').update(der).digest('hex'),
+    serial: serialOf(native.serialNumber),
     publicKey: native.publicKey,
     isCa: native.ca,
     ...(typeof basic?.pathLength === 'number' ? { pathLength: basic.pathLength } : {}),
@@ -83,6 +87,17 @@ export function urnOf(certificate: GeniCertificate): Urn {
   const urn = parseUrn(certificate.urn)
   if (urn === undefined) throw bad(`"${certificate.urn}" is not a URN`)
   return urn
+}
+
+/** One spelling of a serial number. */
+export function serialOf(hex: string): string {
+  return hex.toLowerCase().replace(/^0+(?=.)/, '')
+}
+
+/** The name of a key as ABAC has it: SHA-1 of the bits of the public key, like the usual subjectKeyIdentifier. */
+export function keyId(key: KeyObject): string {
+  const [, bits] = derChildren(readDer(key.export({ type: 'spki', format: 'der' })).content)
+  return createHash('sha1').update(bits!.content.subarray(1)).digest('hex')
 }
 
 export function sameKey(a: KeyObject, b: KeyObject): boolean {

@@ -24,7 +24,7 @@ import { parseGeniCertificate, splitPem, toPem, type GeniCertificate } from './c
 import { credentialElement } from './credential-xml.js'
 import { checkAuthority, checkHostname, checkSliceName, checkUserName } from './names.js'
 import { keyFromPem, mint, newKey, newUuid, type Signer, type Wanted } from './mint.js'
-import { signCredential } from './signature.js'
+import { signCredential } from './sign.js'
 
 const dayMs = 24 * 3600_000
 /** Clocks of clients may be behind ours; TLS gives no grace. */

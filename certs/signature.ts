@@ -1,25 +1,31 @@
 // XML signatures as GENI issuers make them (see W3C XMLDSIG and Canonical XML 1.0). No package verifies them: the ones
 // there are forget that SignedInfo inherits Signature's xml:id, or let a wrapped, unsigned credential pass for the
 // signed one. Here positions are exact, and what is returned are the very octets that were digested: read nothing else.
-import { createHash, sign, verify, X509Certificate, type KeyObject } from 'node:crypto'
+import { createHash, verify, X509Certificate, type KeyObject } from 'node:crypto'
 import { chainLimit } from './certificate.js'
 import {
   attribute, canonical, childrenOf, elementsOf, exactChildren, forbidden, isNamed, onlyChild, textOf, withXml,
   type XmlElement,
 } from './xml-dom.js'
 
-const dsig = 'http://www.w3.org/2000/09/xmldsig#'
-const inclusive = 'http://www.w3.org/TR/2001/REC-xml-c14n-20010315'
-const enveloped = `${dsig}enveloped-signature`
+export const dsig = 'http://www.w3.org/2000/09/xmldsig#'
+export const inclusive = 'http://www.w3.org/TR/2001/REC-xml-c14n-20010315'
+export const enveloped = `${dsig}enveloped-signature`
 
-/** Algorithms we verify. All are RSA with a digest; HMAC, "none" and the rest do not exist here. */
-const signatureMethods: ReadonlyMap<string, string> = new Map([
-  [`${dsig}rsa-sha1`, 'sha1'],
-  ['http://www.w3.org/2001/04/xmldsig-more#rsa-sha256', 'sha256'],
+export const more = 'http://www.w3.org/2001/04/xmldsig-more#'
+export const encryption = 'http://www.w3.org/2001/04/xmlenc#'
+
+interface Method { key: 'rsa' | 'ec'; digest: string }
+
+/** Algorithms we verify, each with one kind of key. HMAC, "none" and the rest do not exist here. */
+const signatureMethods: ReadonlyMap<string, Method> = new Map([
+  [`${dsig}rsa-sha1`, { key: 'rsa', digest: 'sha1' }],
+  ...['sha256', 'sha384', 'sha512'].flatMap((digest) => [
+    [`${more}rsa-${digest}`, { key: 'rsa', digest }], [`${more}ecdsa-${digest}`, { key: 'ec', digest }],
+  ] as [string, Method][]),
 ])
 const digestMethods: ReadonlyMap<string, string> = new Map([
-  [`${dsig}sha1`, 'sha1'],
-  ['http://www.w3.org/2001/04/xmlenc#sha256', 'sha256'],
+  [`${dsig}sha1`, 'sha1'], [`${encryption}sha256`, 'sha256'], [`${more}sha384`, 'sha384'], [`${encryption}sha512`, 'sha512'],
 ])
 /** A bare "#id" selects no comments, so WithComments gives the same octets here (XMLDSIG 4.3.3.3). */
 const transforms = new Set([enveloped, inclusive, `${inclusive}#WithComments`])
@@ -31,34 +37,80 @@ export interface SignedContent {
   signerChain: Buffer[]
 }
 
+/** A credential may be handed on so often; each time costs a signature and three chains. */
+export const delegationLimit = 5
+
 /**
- * Verifies the one signature of a signed-credential document and gives what was signed. The signer's key is that of the
- * first X509Certificate; KeyValue is ignored. Throws a Refusal 'forbidden' that says what is wrong.
+ * Verifies the signatures of a signed-credential document and gives what was signed: the credential first, then its
+ * parent, and so on; each has exactly one signature, and there are no others. A signer's key is that of the first
+ * X509Certificate; KeyValue is ignored. Throws a Refusal 'forbidden' that says what is wrong.
  */
-export function verifyEnvelopedSignature(xml: string): SignedContent {
+export function verifyEnvelopedSignatures(xml: string): SignedContent[] {
   return withXml(xml, (root) => {
     if (!isNamed(root, 'signed-credential')) throw forbidden('the document is not a <signed-credential>')
-    const credential = onlyChild(root, 'credential')
-    if (childrenOf(credential, 'parent').length > 0) {
-      throw forbidden('the credential is delegated (it has a parent); delegation is not supported')
+    onlyChild(root, 'credential')
+    const [credential, signatures] = exactChildren(root, ['credential', 'signatures'], '')
+    const unused = signaturesIn(signatures!)
+    const verified: SignedContent[] = []
+    let content: Buffer | undefined = canonical(credential!)
+    while (content !== undefined) {
+      if (verified.length > delegationLimit) throw forbidden(`the credential was delegated more than ${delegationLimit} times`)
+      const octets: Buffer = content
+      const id = withXml(octets, (element) => attribute(element, 'id', 'xml'))
+      const mine = unused.filter((signature) => signature.info.id === id)
+      if (mine.length !== 1) throw forbidden(unsigned(id, mine.length, unused))
+      unused.splice(unused.indexOf(mine[0]!), 1)
+      verified.push(verifyOne(octets, mine[0]!))
+      content = withXml(octets, parentIn)
     }
-    exactChildren(root, ['credential', 'signatures'], '')
-    const signatures = onlyChild(root, 'signatures')
-    const [signature] = exactChildren(signatures, ['Signature'], dsig)
-    const [signedInfo, signatureValue, keyInfo] =
-      exactChildren(signature!, ['SignedInfo', 'SignatureValue', 'KeyInfo'], dsig)
-    const signerChain = certificatesIn(keyInfo!)
-    const content = canonical(credential)
-    // SignedInfo too is read from its canonical octets, never from the document around it.
-    const signed = canonical(signedInfo!)
-    const info = withXml(signed, readSignedInfo)
-    checkValue(signed, info.signatureDigest, base64(textOf(signatureValue!), 'SignatureValue'), signerChain[0]!)
-    checkDigest(content, info)
-    return { content, signerChain }
+    if (unused.length > 0) throw forbidden(`a signature is for the element "${unused[0]!.info.id}", which is no credential of this document`)
+    return verified
   })
 }
 
-interface SignedInfo { signatureDigest: string; digest: string; digestValue: Buffer; id: string }
+/** The canonical octets of the credential that this one was delegated from, taken from what was digested. */
+function parentIn(credential: XmlElement): Buffer | undefined {
+  if (childrenOf(credential, 'parent').length === 0) return undefined
+  const [parent] = exactChildren(onlyChild(credential, 'parent'), ['credential'], '')
+  return canonical(parent!)
+}
+
+function unsigned(id: string | undefined, found: number, others: readonly Signature[]): string {
+  const name = id ?? 'without xml:id'
+  if (found > 1) return `the credential "${name}" has ${found} signatures, there must be exactly one`
+  const other = others[0]
+  return other === undefined
+    ? `the credential "${name}" is not signed`
+    : `the signature is for the element "${other.info.id}", and the credential is "${name}"`
+}
+
+interface Signature { info: SignedInfo; signed: Buffer; value: Buffer; signerChain: Buffer[] }
+
+function signaturesIn(list: XmlElement): Signature[] {
+  const found = elementsOf(list)
+  const count = found.length
+  if (count === 0 || count > delegationLimit + 1 || !found.every((element) => isNamed(element, 'Signature', dsig))) {
+    throw forbidden(`<signatures> must hold one Signature for each credential and nothing else, at most ${delegationLimit + 1}, and holds ${count} elements`)
+  }
+  return found.map((signature) => {
+    const [signedInfo, signatureValue, keyInfo] =
+      exactChildren(signature, ['SignedInfo', 'SignatureValue', 'KeyInfo'], dsig)
+    // SignedInfo too is read from its canonical octets, never from the document around it.
+    const signed = canonical(signedInfo!)
+    return {
+      signed, info: withXml(signed, readSignedInfo), value: base64(textOf(signatureValue!), 'SignatureValue'),
+      signerChain: certificatesIn(keyInfo!),
+    }
+  })
+}
+
+function verifyOne(content: Buffer, { info, signed, value, signerChain }: Signature): SignedContent {
+  checkValue(signed, info.method, value, signerChain[0]!)
+  checkDigest(content, info)
+  return { content, signerChain }
+}
+
+interface SignedInfo { method: Method; digest: string; digestValue: Buffer; id: string }
 
 function readSignedInfo(info: XmlElement): SignedInfo {
   const [canonicalization, method, reference] =
@@ -74,7 +126,7 @@ function readSignedInfo(info: XmlElement): SignedInfo {
     throw forbidden(`the signature must refer to the credential by URI="#id" alone, and has "${uri}"`)
   }
   return {
-    signatureDigest: allowed(signatureMethods, method!, 'signature'),
+    method: allowed(signatureMethods, method!, 'signature'),
     digest: allowed(digestMethods, digestMethod!, 'digest'),
     digestValue: base64(textOf(digestValue!), 'DigestValue'),
     id: uri.slice(1),
@@ -101,19 +153,20 @@ function algorithmOf(element: XmlElement): string {
   return attribute(element, 'Algorithm') ?? ''
 }
 
-function allowed(methods: ReadonlyMap<string, string>, element: XmlElement, what: string): string {
+function allowed<T>(methods: ReadonlyMap<string, T>, element: XmlElement, what: string): T {
   const name = algorithmOf(element)
-  const digest = methods.get(name)
-  if (digest === undefined) {
+  const found = methods.get(name)
+  if (found === undefined) {
     throw forbidden(`the ${what} algorithm "${name}" is not accepted; use RSA-SHA256 or RSA-SHA1`)
   }
-  return digest
+  return found
 }
 
-function checkValue(signed: Buffer, digest: string, value: Buffer, signerDer: Buffer): void {
+function checkValue(signed: Buffer, { key: kind, digest }: Method, value: Buffer, signerDer: Buffer): void {
   const key = signerKey(signerDer)
-  if (key.asymmetricKeyType !== 'rsa') throw forbidden('the key of the signer is not RSA, as the algorithm demands')
-  if (!verify(digest, signed, key, value)) {
+  if (key.asymmetricKeyType !== kind) throw forbidden(`the key of the signer is not ${kind.toUpperCase()}, as the algorithm demands`)
+  // XMLDSIG writes the two numbers of ECDSA one after the other, not as ASN.1; RSA does not look at dsaEncoding
+  if (!verify(digest, signed, { key, dsaEncoding: 'ieee-p1363' }, value)) {
     throw forbidden('the signature was not made by the certificate it names, or SignedInfo was changed')
   }
 }
@@ -127,10 +180,6 @@ function signerKey(der: Buffer): KeyObject {
 }
 
 function checkDigest(content: Buffer, info: SignedInfo): void {
-  const id = withXml(content, (credential) => attribute(credential, 'id', 'xml'))
-  if (id !== info.id) {
-    throw forbidden(`the signature is for the element "${info.id}", and the credential is "${id ?? 'without xml:id'}"`)
-  }
   if (!createHash(info.digest).update(content).digest().equals(info.digestValue)) {
     throw forbidden('the credential was changed after it was signed (digest mismatch)')
   }
@@ -146,49 +195,4 @@ function certificatesIn(keyInfo: XmlElement): Buffer[] {
 function base64(text: string, what: string): Buffer {
   if (!/^[A-Za-z0-9+/=\s]+$/.test(text)) throw forbidden(`${what} is not base64`)
   return Buffer.from(text, 'base64')
-}
-
-/**
- * Wraps a `<credential xml:id="ID">` element into a signed-credential, signed as issuers do: inclusive C14N, enveloped,
- * xml:id, RSA-SHA256. `chain` is DER, the signer's certificate first.
- */
-export function signCredential(credential: string, key: KeyObject, chain: readonly Buffer[]): string {
-  const { id, digest } = withXml(document(credential, ''), (root) => {
-    const element = onlyChild(root, 'credential')
-    return {
-      id: attribute(element, 'id', 'xml') ?? '',
-      digest: createHash('sha256').update(canonical(element)).digest('base64'),
-    }
-  })
-  if (!/^[A-Za-z_][\w.-]*$/.test(id)) throw forbidden('a credential to be signed must have an xml:id')
-  const unsigned = document(credential, signatureElement(id, digest, '', chain))
-  const signed = withXml(unsigned, (root) => {
-    const signature = onlyChild(onlyChild(root, 'signatures'), 'Signature', dsig)
-    return canonical(onlyChild(signature, 'SignedInfo', dsig))
-  })
-  return document(credential, signatureElement(id, digest, sign('sha256', signed, key).toString('base64'), chain))
-}
-
-function document(credential: string, signature: string): string {
-  return '<?xml version="1.0"?>\n'
-    + '<signed-credential xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-    + ' xsi:noNamespaceSchemaLocation="http://www.planet-lab.org/resources/sfa/credential.xsd">\n'
-    + `${credential}\n<signatures>${signature}</signatures>\n</signed-credential>\n`
-}
-
-function signatureElement(id: string, digest: string, value: string, chain: readonly Buffer[]): string {
-  const certificates = chain.map((der) => `<X509Certificate>${der.toString('base64')}</X509Certificate>`).join('\n')
-  return `<Signature xmlns="${dsig}" xml:id="Sig_${id}">
-  <SignedInfo>
-    <CanonicalizationMethod Algorithm="${inclusive}"/>
-    <SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"/>
-    <Reference URI="#${id}">
-      <Transforms><Transform Algorithm="${enveloped}"/></Transforms>
-      <DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/>
-      <DigestValue>${digest}</DigestValue>
-    </Reference>
-  </SignedInfo>
-  <SignatureValue>${value}</SignatureValue>
-  <KeyInfo><X509Data>${certificates}</X509Data></KeyInfo>
-</Signature>`
 }

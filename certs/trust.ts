@@ -1,18 +1,21 @@
 // Whom the aggregate believes. node:tls cannot answer that for us: it knows nothing of GENI's name-spaces, wants
 // self-signed roots, and drops the socket without a word; so chains are verified here, by rules that can be read.
-import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import { explain, Refusal } from '../base/errors.js'
+import { rfc3339 } from '../base/time.js'
+import { explain } from '../base/errors.js'
 import { isWithinAuthority, parseUrn } from '../base/urn.js'
 import {
-  chainLimit, isNamed, parseCertificate, splitPem, toPem, type Certificate, type GeniCertificate,
+  chainLimit, isNamed, parseCertificate, toPem, type Certificate, type GeniCertificate,
 } from './certificate.js'
+import { revokedAt, type Crl } from './crl.js'
 
 export interface TrustStore {
   /** Trusted certificates. They need not be self-signed: a path may end at any of them. */
   certificates: readonly Certificate[]
   /** The same as PEM, for the `ca` option of node:tls. */
   pem: readonly string[]
+  crls: readonly Crl[]
+  /** Are certificates good that are signed with SHA-1? Old federations have no others; they can be forged with effort. */
+  acceptSha1: boolean
 }
 
 export type ChainVerdict =
@@ -20,27 +23,19 @@ export type ChainVerdict =
   | { ok: false; why: string }
 
 /** Clocks differ, and credentials are often used within seconds of their issue. Expiry is given no grace. */
-const skewMs = 5 * 60_000
+export const skewMs = 5 * 60_000
 /** Signature checks per chain: hostile chains of many same-named issuers end here. */
 const checksLimit = 40
-/** Digests with practical chosen-prefix collisions (MD2, MD5 with RSA). SHA-1 still occurs in the field. */
-const brokenSignatures = new Set(['1.2.840.113549.1.1.2', '1.2.840.113549.1.1.4'])
+const goodSignature = /\/SHA-(?:256|384|512)$/
+/** MD2, MD4 and MD5 with RSA. */
+const ancientSignatures = new Set(['1.2.840.113549.1.1.2', '1.2.840.113549.1.1.3', '1.2.840.113549.1.1.4'])
 const rsaBits = { least: 1024, most: 8192 }
 
-/** Reads PEM files, and folders of them (not below), as trusted. Call again to take in changes. */
-export function loadTrust(paths: readonly string[]): TrustStore {
-  const byFingerprint = new Map<string, Certificate>()
-  for (const path of paths) {
-    for (const file of filesAt(path)) {
-      for (const certificate of readCertificates(file)) byFingerprint.set(certificate.fingerprint, certificate)
-    }
-  }
-  return trustOf([...byFingerprint.values()])
-}
-
 /** A trust store of certificates at hand. */
-export function trustOf(certificates: readonly Certificate[]): TrustStore {
-  return { certificates, pem: certificates.map((c) => toPem(c.der)) }
+export function trustOf(
+  certificates: readonly Certificate[], more: { crls?: readonly Crl[]; acceptSha1?: boolean } = {},
+): TrustStore {
+  return { certificates, pem: certificates.map((c) => toPem(c.der)), crls: more.crls ?? [], acceptSha1: more.acceptSha1 ?? false }
 }
 
 /**
@@ -78,10 +73,15 @@ function pathFrom(at: Certificate, path: Certificate[], search: Search): Certifi
     search.why ??= fault
     return undefined
   }
-  if (search.trust.certificates.some((c) => c.fingerprint === at.fingerprint)) return path
+  if (search.trust.certificates.some((c) => c.fingerprint === at.fingerprint)) {
+    const revoked = revocationIn(path, search.trust)
+    if (revoked !== undefined) search.why = revoked // whatever else was wrong on the way here, this is what counts
+    return revoked === undefined ? path : undefined
+  }
   if (path.length > chainLimit) return undefined
-  if (brokenSignatures.has(at.signedWith)) {
-    search.why ??= `the certificate of ${nameOf(at)} is signed with MD5 or older, which anybody can forge`
+  const forgeable = weakness(at, search.trust)
+  if (forgeable !== undefined) {
+    search.why ??= forgeable
     return undefined
   }
   for (const issuer of [...search.trust.certificates, ...search.given]) {
@@ -93,6 +93,28 @@ function pathFrom(at: Certificate, path: Certificate[], search: Search): Certifi
     }
     const whole = pathFrom(issuer, [...path, issuer], search)
     if (whole !== undefined) return whole
+  }
+  return undefined
+}
+
+/** Why the signature on a certificate proves nothing. Not asked of a trusted one: the operator vouches for that. */
+function weakness(at: Certificate, trust: TrustStore): string | undefined {
+  if (goodSignature.test(at.signedWith)) return undefined
+  if (ancientSignatures.has(at.signedWith)) return `the certificate of ${nameOf(at)} is signed with MD5 or older, which anybody can forge`
+  if (!at.signedWith.endsWith('/SHA-1')) return `the certificate of ${nameOf(at)} is signed with ${at.signedWith}, which is not accepted`
+  return trust.acceptSha1 ? undefined : `the certificate of ${nameOf(at)} is signed with SHA-1, which this aggregate does not accept`
+}
+
+/** Says which certificate of a path was revoked by its issuer. The last one is trusted: its issuer may be so as well. */
+function revocationIn(path: readonly Certificate[], trust: TrustStore): string | undefined {
+  if (trust.crls.length === 0) return undefined
+  for (const [i, certificate] of path.entries()) {
+    const above = path[i + 1]
+    const issuers = above === undefined ? trust.certificates.filter((c) => certificate.x509.checkIssued(c.x509)) : [above]
+    for (const issuer of issuers) {
+      const at = revokedAt(certificate, issuer, trust.crls)
+      if (at !== undefined) return `the certificate of ${nameOf(certificate)} was revoked by ${nameOf(issuer)} at ${rfc3339(at)}`
+    }
   }
   return undefined
 }
@@ -147,24 +169,4 @@ function mayIssue(issuer: Certificate, subject: Certificate, below: number, trus
   if (of === undefined) return `${issuer.urn} issued a certificate without a URN`
   if (isWithinAuthority(of.authority, by.authority)) return undefined
   return `${issuer.urn} has no authority over the name-space of ${nameOf(subject)}`
-}
-
-function filesAt(path: string): string[] {
-  try {
-    if (!statSync(path).isDirectory()) return [path]
-    return readdirSync(path).filter((name) => /\.(?:pem|crt|cer)$/i.test(name)).sort().map((name) => join(path, name))
-  } catch (cause) {
-    const message = `cannot read the trusted certificates at ${path}; give a PEM file or a folder of them`
-    throw new Refusal('bad-arguments', message, { cause })
-  }
-}
-
-function readCertificates(file: string): Certificate[] {
-  try {
-    // One by one, so that a bundle of many roots in one file is not bounded like a chain.
-    const blocks = readFileSync(file, 'latin1').match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g)
-    return (blocks ?? ['']).map((pem) => parseCertificate(splitPem(pem)[0]!))
-  } catch (cause) {
-    throw new Refusal('bad-arguments', `cannot read ${file} as trusted certificates; give PEM files`, { cause })
-  }
 }

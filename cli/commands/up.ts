@@ -23,6 +23,8 @@ interface UpFlags {
   listen: { host: string; port: number }
   publicUrl?: string
   trust?: string[]
+  acceptSha1?: boolean
+  tool?: string[]
   snapshotMode?: SnapshotMode
   redis?: string
   authority: string
@@ -43,7 +45,9 @@ export function upCommand(at: Surroundings): Command {
     .option('--state <dir>', 'where it keeps what must last', at.stateFolder)
     .option('--listen <host:port>', 'address of the AM API', parseListen, { host: '127.0.0.1', port: 8443 })
     .option('--public-url <url>', 'how clients name this aggregate; goes into its certificate when one is made')
-    .option('--trust <pem...>', 'files or folders of trusted roots; without it a test federation is made in the state folder')
+    .option('--trust <pem...>', 'files or folders of trusted roots and CRLs, read again when they change; without it a test federation is made in the state folder')
+    .option('--accept-sha1', 'take certificates that are signed with SHA-1: old federations have no others, and with effort they can be forged')
+    .option('--tool <urn...>', 'tools that may speak for users although their URN is not of type tool')
     .addOption(new Option('--snapshot-mode <mode>', 'how snapshots are taken (default: live where this machine can, else stop)').choices(snapshotModes))
     .option('--redis <url>', 'a Redis of your own (7 or later, or Valkey) in place of a private one')
     .option('--authority <name>', 'our part of the name space', 'violin.localhost')

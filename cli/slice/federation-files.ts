@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { explain, Refusal } from '../../base/errors.js'
-import { parseExpiry } from '../../certs/credential.js'
+import { parseExpiry } from '../../certs/credential-fields.js'
 import { childrenOf, onlyChild, textOf, withXml } from '../../certs/xml-dom.js'
 
 export interface LocalCredential { slice: string; user: string; file: string }

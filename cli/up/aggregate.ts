@@ -26,6 +26,9 @@ export interface UpOptions {
   listen: { host: string; port: number }
   publicUrl?: string
   trust: string[]
+  acceptSha1?: boolean
+  /** URNs of tools that may speak for users although their URN is not of type tool. */
+  tool?: string[]
   snapshotMode: SnapshotMode
   redisUrl?: string
   authority: string
@@ -106,6 +109,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
       snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas, rate: options.rate, operators: options.operators,
+      acceptSha1: options.acceptSha1, speakingTools: options.tool, auditFile: join(layout.log, 'audit.log'),
     }, layout, options, clock, say))
     const url = `${publicUrl.replace(/\/$/, '')}/am/3.0`
     await writeDurably(layout.url, `${url}\n`) // for our own commands

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { rfc3339 } from '../../../base/time.js'
 import { authorize } from '../../../certs/authorize.js'
 import { parseGeniCertificate } from '../../../certs/certificate.js'
-import { parseExpiry } from '../../../certs/credential.js'
+import { parseExpiry } from '../../../certs/credential-fields.js'
 import { trustOf } from '../../../certs/trust.js'
 import { ask, callerOf, certify, credential, dayMs, field, now, pemOf, read, signerOf } from './field.js'
 
@@ -15,7 +16,10 @@ describe('authorize', () => {
   it('lets the owner change the slice that the federation issued', async () => {
     const { alice, slice, credential: text } = await field()
     const expected = { allowed: true, owner: alice.urn, expires: slice.expires, sliceUuid: slice.uuid }
-    assert.deepEqual(await ask(text), expected)
+    const { why, ...answer } = await ask(text)
+    assert.deepEqual(answer, expected)
+    const until = rfc3339(slice.expires)
+    assert.equal(why, `credential of ${alice.urn} for ${slice.urn}, signed by urn:publicid:IDN+lab.example+authority+sa, with embed, bind, control, until ${until}`)
   })
 
   it('takes the name of a slice in any case, as ProtoGENI does', async () => {

@@ -12,8 +12,9 @@ import {
   createFederation, issueSlice, issueUser, type Federation, type Slice, type User,
 } from '../../../certs/issue.js'
 import { keyFromPem, mint, newKey, newUuid, type Signer, type Wanted } from '../../../certs/mint.js'
-import { signCredential } from '../../../certs/signature.js'
-import { loadTrust, type TrustStore } from '../../../certs/trust.js'
+import { signCredential } from '../../../certs/sign.js'
+import { loadTrust } from '../../../certs/trust-folder.js'
+import type { TrustStore } from '../../../certs/trust.js'
 
 /** One instant for all: TLS and xmlsec1 look at the real clock, so it is the real one at the start. */
 export const now = Math.floor(realClock.now() / 1000) * 1000

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { diag } from 'libxml2-wasm'
 import { credentialElement } from '../../../certs/credential-xml.js'
-import { verifyEnvelopedSignature } from '../../../certs/signature.js'
+import { verifyEnvelopedSignatures } from '../../../certs/signature.js'
 import { ask, edit, field, freshFolder, read, sign, signerOf, usual } from './field.js'
 
 /** Debian's xmlsec1, an independent implementation. It must be there: a check skipped in silence checks nothing. */
@@ -68,11 +68,11 @@ describe('a signature', () => {
     const root = read(federation.trust).replace(/-----[^-]*-----/g, '')
     const xml = edit(credential, '</X509Data>', `<X509Certificate>${root}</X509Certificate>\n</X509Data>`)
     assert.ok((await ask(`${xml}\n\n`)).allowed)
-    assert.equal(verifyEnvelopedSignature(xml).signerChain.length, 2)
+    assert.equal(verifyEnvelopedSignatures(xml)[0]!.signerChain.length, 2)
   })
 
   it('covers exactly the octets that are given back, with the namespaces around them', async () => {
-    const { content } = verifyEnvelopedSignature((await field()).credential)
+    const { content } = verifyEnvelopedSignatures((await field()).credential)[0]!
     const text = content.toString()
     assert.match(text, /^<credential xmlns:xsi="[^"]*" xml:id="ref0">\n<type>privilege<\/type>/)
     assert.ok(text.endsWith('</privileges>\n</credential>'))
@@ -80,7 +80,7 @@ describe('a signature', () => {
 
   it('keeps letters beyond ASCII and references to characters whole', async () => {
     const text = edit(credentialElement(await usual()), '<serial>1<', '<serial>&#xE9;\u{1F600}&#13;é<')
-    const { content } = verifyEnvelopedSignature(await sign(text))
+    const { content } = verifyEnvelopedSignatures(await sign(text))[0]!
     assert.match(content.toString(), /<serial>é\u{1F600}&#xD;é</u)
   })
 
@@ -93,9 +93,9 @@ describe('a signature', () => {
     const { credential } = await field()
     diag.configure({ enabled: true })
     try {
-      verifyEnvelopedSignature(credential)
+      verifyEnvelopedSignatures(credential)
       for (const bad of ['<a', '<a/>', edit(credential, '<name>info<', '<name>*<')]) {
-        assert.throws(() => verifyEnvelopedSignature(bad))
+        assert.throws(() => verifyEnvelopedSignatures(bad))
       }
       await sign(credentialElement(await usual()))
       assert.deepEqual(diag.report(), {})
@@ -114,6 +114,6 @@ describe('a signature', () => {
     const sa = signerOf(federation.sa.certificate, federation.sa.key)
     const xml = edit(await sign(credentialElement(await usual()), sa), /<X509Certificate>[^<]*/,
       `<X509Certificate>${ec.certificate.der.toString('base64')}`)
-    assert.throws(() => verifyEnvelopedSignature(xml), /the key of the signer is not RSA/)
+    assert.throws(() => verifyEnvelopedSignatures(xml), /the key of the signer is not RSA/)
   })
 })

@@ -4,7 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseCertificate, splitPem } from '../../../certs/certificate.js'
 import type { Signer } from '../../../certs/mint.js'
-import { loadTrust, trustOf, verifyChain, type ChainVerdict } from '../../../certs/trust.js'
+import { trustOf, verifyChain, type ChainVerdict } from '../../../certs/trust.js'
+import { loadTrust } from '../../../certs/trust-folder.js'
 import { certify, chainOf, dayMs, field, freshFolder, now, read } from './field.js'
 
 const minuteMs = 60_000
