@@ -133,7 +133,9 @@ function check(wire: WireCredential, request: AuthorizeRequest): Credential {
     throw forbidden(`credentials of type ${kind} are not read; send geni_sfa 2 or 3`)
   }
   const credential = verifyCredential(wire.value, request.trust, request.now)
-  if (credential.type !== 'privilege') throw forbidden('the credential is of type "speaksfor": it needs the option geni_speaking_for, and gives no rights by itself')
+  if (credential.type !== 'privilege') {
+    throw forbidden('the credential is of type "speaksfor": it needs the option geni_speaking_for, and gives no rights by itself')
+  }
   checkCaller(request.caller, credential)
   checkTarget(credential, request.sliceUrn)
   if (!allows(request.operation, credential.privileges.map((p) => p.name))) {

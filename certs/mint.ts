@@ -8,7 +8,16 @@ import { parseCertificate, type Certificate } from './certificate.js'
 import * as x509 from './x509.js'
 
 const generate = promisify(generateKeyPair)
-const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
+const curves: Record<string, string> = { prime256v1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' }
+
+/** As WebCrypto wants it; always with SHA-256. */
+function algorithmOf(key: KeyObject): { name: string; hash: string; namedCurve: string } {
+  if (key.asymmetricKeyType !== 'ec') return { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', namedCurve: '' }
+  return { name: 'ECDSA', hash: 'SHA-256', namedCurve: curves[key.asymmetricKeyDetails?.namedCurve ?? ''] ?? '' }
+}
+
+const webKey = (key: KeyObject) => webcrypto.subtle.importKey(
+  'pkcs8', key.export({ type: 'pkcs8', format: 'der' }), algorithmOf(key), false, ['sign'])
 
 export interface Signer { certificate: Certificate; key: KeyObject }
 
@@ -50,10 +59,8 @@ export function newUuid(random: Random): string {
 /** Issues a certificate by `issuer`; with 'self' and the subject's own private key a self-signed root. */
 export async function mint(wanted: Wanted, issuer: Signer | { self: KeyObject }, random: Random): Promise<Certificate> {
   const publicKey = await webcrypto.subtle.importKey(
-    'spki', wanted.publicKey.export({ type: 'spki', format: 'der' }), algorithm, true, ['verify'])
+    'spki', wanted.publicKey.export({ type: 'spki', format: 'der' }), algorithmOf(wanted.publicKey), true, ['verify'])
   const privateKey = 'self' in issuer ? issuer.self : issuer.key
-  const signingKey = await webcrypto.subtle.importKey(
-    'pkcs8', privateKey.export({ type: 'pkcs8', format: 'der' }), algorithm, false, ['sign'])
   const subject = [{ CN: [wanted.commonName] }, { O: [wanted.organization] }]
   const issuerPublic = 'self' in issuer ? publicKey : new x509.X509Certificate(issuer.certificate.der).publicKey
   const made = await x509.X509CertificateGenerator.create({
@@ -62,9 +69,9 @@ export async function mint(wanted: Wanted, issuer: Signer | { self: KeyObject },
     issuer: 'self' in issuer ? subject : new x509.X509Certificate(issuer.certificate.der).subject,
     notBefore: new Date(wanted.notBefore),
     notAfter: new Date(wanted.notAfter),
-    signingAlgorithm: algorithm,
+    signingAlgorithm: algorithmOf(privateKey),
     publicKey,
-    signingKey,
+    signingKey: await webKey(privateKey),
     extensions: [
       ...usage(wanted),
       new x509.SubjectAlternativeNameExtension(names(wanted)),
@@ -106,3 +113,22 @@ function serial(random: Random): string {
   bytes[0] = (bytes[0]! & 0x3f) | 0x40
   return bytes.toString('hex')
 }
+
+export interface Revocation { serial: string; at: number }
+
+/** A list of what `issuer` has revoked, in DER. */
+export async function mintCrl(issuer: Signer, revoked: readonly Revocation[], thisUpdate: number, nextUpdate: number): Promise<Buffer> {
+  const authority = new x509.X509Certificate(issuer.certificate.der)
+  const list = await x509.X509CrlGenerator.create({
+    issuer: authority.subjectName.toJSON(),
+    thisUpdate: new Date(thisUpdate),
+    nextUpdate: new Date(nextUpdate),
+    signingAlgorithm: algorithmOf(issuer.key),
+    signingKey: await webKey(issuer.key),
+    entries: revoked.map(({ serial: number, at }) => ({ serialNumber: evenHex(number), revocationDate: new Date(at) })),
+    extensions: [await x509.AuthorityKeyIdentifierExtension.create(authority.publicKey)],
+  })
+  return Buffer.from(list.rawData)
+}
+
+const evenHex = (hex: string) => (hex.length % 2 === 0 ? hex : `0${hex}`)

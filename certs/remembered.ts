@@ -25,7 +25,7 @@ export class Span {
 const most = 500
 const stores = new WeakMap<TrustStore, Map<string, { value: unknown; span: Span }>>()
 
-/** The value found for these bytes before, or that of `find`, which throws when there is none to remember. */
+/** The value found for these bytes before, or that of `find`, which throws or lets the span end now when it is not to be kept. */
 export function remembered<T>(what: string, bytes: string | readonly Buffer[], trust: TrustStore, now: number, find: (span: Span) => T): T {
   const kept = stores.get(trust) ?? new Map<string, { value: unknown; span: Span }>()
   stores.set(trust, kept)
@@ -38,7 +38,7 @@ export function remembered<T>(what: string, bytes: string | readonly Buffer[], t
   }
   const span = new Span()
   const value = find(span)
-  kept.set(key, { value, span })
+  if (span.until > now) kept.set(key, { value, span })
   if (kept.size > most) kept.delete(kept.keys().next().value!)
   return value
 }
@@ -51,16 +51,10 @@ function keyOf(what: string, bytes: string | readonly Buffer[]): string {
 
 /** verifyChain for a client that comes again and again with the same certificates. */
 export function verifyPeer(chain: readonly Buffer[], trust: TrustStore, now: number): ChainVerdict {
-  let refused: ChainVerdict | undefined
-  try {
-    return remembered('peer', chain, trust, now, (span) => {
-      const verdict = verifyChain(chain, trust, now)
-      if (!verdict.ok) throw refused = verdict
-      span.certificates(verdict.path)
-      return verdict
-    })
-  } catch (error) {
-    if (refused === undefined) throw error
-    return refused
-  }
+  return remembered('peer', chain, trust, now, (span) => {
+    const verdict = verifyChain(chain, trust, now)
+    if (verdict.ok) span.certificates(verdict.path)
+    else span.expiry(now)
+    return verdict
+  })
 }

@@ -69,7 +69,9 @@ export interface SpeakRequest {
 /** The certificate of the user for whom this credential lets the caller speak. Throws a Refusal 'forbidden' otherwise. */
 export function speaker(xml: string, form: 'abac' | 'old', { tool, speakingFor, trust, now, tools }: SpeakRequest): GeniCertificate {
   const user = form === 'abac' ? byStatement(xml, tool, trust, now) : byCredential(xml, tool, trust, now)
-  if (!samePerson(user.urn, speakingFor)) throw forbidden(`the speaks-for credential is of ${user.urn}, and geni_speaking_for names ${speakingFor.slice(0, 300)}`)
+  if (!samePerson(user.urn, speakingFor)) {
+    throw forbidden(`the speaks-for credential is of ${user.urn}, and geni_speaking_for names ${speakingFor.slice(0, 300)}`)
+  }
   if (parseUrn(tool.urn)?.type.toLowerCase() !== 'tool' && !tools.some((urn) => samePerson(urn, tool.urn))) {
     throw forbidden(`${tool.urn} is no tool (+tool+ in its URN) and not in the operator's list of tools, so it speaks for nobody`)
   }

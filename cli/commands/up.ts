@@ -45,7 +45,8 @@ export function upCommand(at: Surroundings): Command {
     .option('--state <dir>', 'where it keeps what must last', at.stateFolder)
     .option('--listen <host:port>', 'address of the AM API', parseListen, { host: '127.0.0.1', port: 8443 })
     .option('--public-url <url>', 'how clients name this aggregate; goes into its certificate when one is made')
-    .option('--trust <pem...>', 'files or folders of trusted roots and CRLs, read again when they change; without it a test federation is made in the state folder')
+    .option('--trust <pem...>',
+      'files or folders of trusted roots and CRLs, read anew when they change; without it a test federation is made in the state folder')
     .option('--accept-sha1', 'take certificates that are signed with SHA-1: old federations have no others, and with effort they can be forged')
     .option('--tool <urn...>', 'tools that may speak for users although their URN is not of type tool')
     .addOption(new Option('--snapshot-mode <mode>', 'how snapshots are taken (default: live where this machine can, else stop)').choices(snapshotModes))
