@@ -10,6 +10,7 @@
 //   users/NAME-usercred.xml        the user's own credential
 //   slices/SLICE.pem               the slice's certificate with chain; nobody needs its key
 //   slices/SLICE.USER-cred.xml     the credential of USER for SLICE
+//   tools/, crls/ and what users sign for others: hand-outs.ts
 import { createPublicKey } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, rename, rm } from 'node:fs/promises'
@@ -28,7 +29,7 @@ import { signCredential } from './sign.js'
 
 const dayMs = 24 * 3600_000
 /** Clocks of clients may be behind ours; TLS gives no grace. */
-const backdateMs = 3600_000
+export const backdateMs = 3600_000
 const life = {
   ca: 3650 * dayMs, authority: 3650 * dayMs, am: 1825 * dayMs, user: 730 * dayMs, userCredential: 365 * dayMs,
 }
@@ -43,6 +44,8 @@ export interface Federation {
   hostnames: string[]
   /** PEM of the root: what to trust. */
   trust: string
+  /** Folder of the lists of revoked certificates; it need not exist. */
+  crls: string
   am: Pair
   sa: Pair
   ma: Pair
@@ -122,7 +125,7 @@ export async function openFederation(dir: string): Promise<Federation> {
   const { authority, hostnames } = parseRecord(text, join(home, 'federation.json'), form)
   const pair = (name: string): Pair => ({ certificate: join(home, `${name}.pem`), key: join(home, `${name}.key`) })
   return {
-    dir: home, authority, hostnames, trust: join(home, 'ca.pem'), am: pair('am'), sa: pair('sa'), ma: pair('ma'),
+    dir: home, authority, hostnames, trust: join(home, 'ca.pem'), crls: join(home, 'crls'), am: pair('am'), sa: pair('sa'), ma: pair('ma'),
   }
 }
 
@@ -219,18 +222,18 @@ function signed(element: string, authority: Signer): string {
   return signCredential(element, authority.key, [authority.certificate.der])
 }
 
-async function signerOf(pair: Pair): Promise<Signer> {
+export async function signerOf(pair: Pair): Promise<Signer> {
   const der = splitPem(await readFile(pair.certificate, 'utf8'))[0]!
   return { certificate: parseGeniCertificate(der), key: keyFromPem(await readFile(pair.key, 'utf8')) }
 }
 
-function validity(now: number, lifeMs: number, issuerEnd = Infinity): { notBefore: number; notAfter: number } {
+export function validity(now: number, lifeMs: number, issuerEnd = Infinity): { notBefore: number; notAfter: number } {
   return { notBefore: now - backdateMs, notAfter: Math.min(now + lifeMs, issuerEnd) }
 }
 
-const mailHost = (authority: string) => authority.split(':')[0]!
+export const mailHost = (authority: string) => authority.split(':')[0]!
 
-function userOf(federation: Federation, name: string): Omit<User, 'uuid'> {
+export function userOf(federation: Federation, name: string): Omit<User, 'uuid'> {
   checkUserName(name)
   const base = join(federation.dir, 'users', name)
   return {

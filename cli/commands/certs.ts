@@ -1,19 +1,18 @@
 // `violin certs`: a federation of one's own, without a clearinghouse. Prints paths, since the next thing that its user
 // does is to give them to Omni or to another program.
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { realRandom } from '../../base/random.js'
 import { realClock, rfc3339 } from '../../base/time.js'
+import { common, dayMs, days, print, type Common } from '../certs/common.js'
+import { moreCommands } from '../certs/more.js'
 import { createFederation, issueSlice, issueUser, type IssueTools } from '../../certs/issue.js'
 
 const tools: IssueTools = { clock: realClock, random: realRandom }
-const dayMs = 24 * 3600_000
-
-interface Common { dir: string; json?: true }
 
 /** The `certs` command with its subcommands. `defaultDir` is where the federation lies when --dir is not given. */
 export function certsCommand({ defaultDir }: { defaultDir: string }): Command {
   const certs = new Command('certs')
-    .description('make a test federation: authorities, users, slices and their credentials')
+    .description('make a test federation: authorities, users, slices and their credentials; explain what others have issued')
     .addHelpText('after', `
 A federation has a root to trust (ca.pem), a slice and a member authority, and a certificate for the aggregate.
 Its keys are not encrypted: use it for tests and demonstrations.
@@ -21,10 +20,12 @@ Its keys are not encrypted: use it for tests and demonstrations.
 Example:
   violin certs init --authority lab.example.org --host am.lab.example.org
   violin certs user alice
-  violin certs slice exp1 --user alice --days 7`)
+  violin certs slice exp1 --user alice --days 7
+  violin certs show their-credential.xml --trust /etc/violin/roots`)
   certs.addCommand(initCommand(defaultDir))
   certs.addCommand(userCommand(defaultDir))
   certs.addCommand(sliceCommand(defaultDir))
+  for (const command of moreCommands(defaultDir)) certs.addCommand(command)
   return certs
 }
 
@@ -76,20 +77,4 @@ function sliceCommand(defaultDir: string): Command {
         `  expires      ${expires}`,
       ])
     })
-}
-
-function common(command: Command, defaultDir: string): Command {
-  return command
-    .option('--dir <folder>', 'folder of the federation', defaultDir)
-    .option('--json', 'print one JSON object instead of text')
-}
-
-function days(text: string): number {
-  const n = Number(text)
-  if (!(n > 0 && n <= 3650)) throw new InvalidArgumentError('give a number of days, like 7 or 0.5.')
-  return n
-}
-
-function print(options: Common, object: object, lines: string[]): void {
-  process.stdout.write(options.json ? `${JSON.stringify(object)}\n` : `${lines.join('\n')}\n`)
 }

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Rate } from '../../am-plugin/rate-limit.js'
-import { removeDurably, writeDurably } from '../../base/durable.js'
+import { makeFolder, removeDurably, writeDurably } from '../../base/durable.js'
 import { explain, Failure, Refusal } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
 import { takeLock } from '../../base/lock.js'
@@ -107,7 +107,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     const publicUrl = options.publicUrl ?? `https://${urlHost(options.listen.host)}:${port}`
     await add(nodeChild('am', 'am-plugin/main.js', {
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
-      certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust], redis,
+      certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust, federation.crls], redis,
       snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas, rate: options.rate, operators: options.operators,
       acceptSha1: options.acceptSha1, speakingTools: options.tool, auditFile: join(layout.log, 'audit.log'),
     }, layout, options, clock, say))
@@ -146,7 +146,14 @@ function isInstalled(program: string, env: Record<string, string>): boolean {
   return (env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, program)))
 }
 
+/** The folder of its CRLs is made too, so that what `violin certs crl` writes later is seen. */
 async function federationOf(options: UpOptions, layout: Layout, clock: Clock): Promise<Federation> {
+  const federation = await openOrMake(options, layout, clock)
+  await makeFolder(federation.crls)
+  return federation
+}
+
+async function openOrMake(options: UpOptions, layout: Layout, clock: Clock): Promise<Federation> {
   try {
     return await openFederation(layout.federation)
   } catch (error) {

@@ -134,9 +134,13 @@ describe('verifyChain', () => {
     assert.ok(verifyChain(chain, trustOf([root]), now).ok)
   })
 
-  it('refuses signatures with MD5, keys that are too short, and critical extensions it does not know', () => {
+  it('refuses signatures with MD5, those with SHA-1 unless told otherwise, keys that are too short, and critical extensions it does not know', () => {
     const md5 = unnamedRoot('rsa', { digest: '-md5' })
     refused(verifyChain(md5.chain, trustOf([md5.root]), now), /signed with MD5/)
+    const old = unnamedRoot('rsa', { digest: '-sha1' })
+    refused(verifyChain(old.chain, trustOf([old.root]), now), /signed with SHA-1, which this aggregate does not accept/)
+    assert.ok(verifyChain(old.chain, trustOf([old.root], { acceptSha1: true }), now).ok)
+    refused(verifyChain(md5.chain, trustOf([md5.root], { acceptSha1: true }), now), /signed with MD5 or older/)
     const short = unnamedRoot('rsa', { bits: 768 })
     refused(verifyChain(short.chain, trustOf([short.root]), now), /neither EC nor RSA of 1024 to 8192 bits/)
     const critical = unnamedRoot('rsa', { extension: '1.2.3.4=critical,ASN1:UTF8String:x' })
