@@ -6,7 +6,7 @@ export function guestFiles(spec: VmSpec): Record<string, string> {
   return {
     hostname: `${spec.clientId}\n`,
     hosts: spec.neighbours.map((n) => `${n.ip}\t${n.name}\n`).join(''),
-    nics: spec.nics.map((n) => `${n.mac} ${n.ip}/${n.prefixLength}\n`).join(''),
+    nics: spec.nics.map((n) => `${n.mac} ${n.ip}/${n.prefixLength}${n.mtu === undefined ? '' : ` ${n.mtu}`}\n`).join(''),
     management: `${managementMac}\n`,
     ...Object.fromEntries(spec.logins.map((l) => [`users/${l.name}/authorized_keys`, l.keys.map((k) => `${k.trim()}\n`).join('')])),
     ...Object.fromEntries(spec.execute.map((e, i) => [

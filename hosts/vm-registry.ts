@@ -136,6 +136,7 @@ export class VmRegistry {
       const { seq, base } = counting.get(nic.port)!
       await this.at.switchLink.ask('addPort', {
         slice: spec.slice, run, vm: spec.vm, port: nic.port, lan: nic.lan, mac: nic.mac, socket: instance.nicSockets[i]!, seq, ...(base ? { base } : {}),
+        ...(nic.shapes ? { shapes: nic.shapes } : {}),
       })
     }
   }

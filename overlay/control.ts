@@ -1,5 +1,5 @@
 // What an agent asks of the switch on its host, as types. Every ask about a cut names slice, run, k and op.
-import type { Base, DeviceWitness, PortLatch } from './slice-net.js'
+import type { Base, DeviceWitness, InboundShape, PortLatch } from './slice-net.js'
 import type { Rule } from './port.js'
 import type { Tally } from './tally.js'
 
@@ -12,6 +12,8 @@ export interface PortRequest extends NetRef {
   socket: string
   seq: number
   base?: Base
+  /** The links over which frames of other ports come to this one. */
+  shapes?: readonly InboundShape[]
 }
 export interface CutRef extends NetRef { k: number; op: string }
 
@@ -55,7 +57,7 @@ export interface ClosedLog {
 export interface NetStats {
   bootId: string
   epoch: number
-  ports: { port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number }[]
+  ports: { port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number; flying: number }[]
 }
 
 /** Notifications of a switch to its agent. */

@@ -1,13 +1,16 @@
 // One VM interface at the switch: its epoch, its one queue and the rule at delivery. Everything that waits for the VM
-// (gated, held, put back, replayed, or just not taken yet) waits in the same queue, in order per channel.
+// (gated, held, put back, replayed, or just not taken yet) waits in the same queue, in order per channel. What comes over
+// a shaped link is in flight before that: it is born, and nobody has judged its colour yet.
 import { limits } from '../base/limits.js'
 import { belongsTo, verdict } from './colour.js'
 import type { ChannelLog } from './channel-log.js'
 import type { Frame } from './frame.js'
-import { addTo, emptyTally, takeFrom, type Tally } from './tally.js'
+import { Shaper, type Shape, type ShaperDrop } from './shaper.js'
+import { addTo, emptyTally, sum, takeFrom, type Tally } from './tally.js'
 import type { PortLink } from './vm-link.js'
 
-export type DropKind = 'queueTail' | 'orphan'
+/** Those of the shaper are what the link was asked to do; the others happen to the switch. */
+export type DropKind = 'queueTail' | 'orphan' | ShaperDrop
 export type Rule = 'colour' | 'drop' | 'none'
 
 /** What happened to the copies that one source port addressed to this port, since the run began. */
@@ -28,9 +31,12 @@ export interface PortContext {
   now(): number
   /** A frame of epoch `t` is held here. */
   onHeld(t: number): void
+  /** A frame is in flight to here and arrives at `due`. */
+  onFlight(due: number): void
 }
 
 const keptDropSeqs = 10_000
+const emulated: readonly DropKind[] = ['loss', 'rateTail', 'delayTail']
 
 export class Port {
   readonly id: number
@@ -46,6 +52,7 @@ export class Port {
   heldFrames = 0
   longestHoldMs = 0
   readonly channels = new Map<number, ChannelCount>()
+  private readonly shapers = new Map<number, Shaper<Waiting>>()
   private queue: Waiting[] = []
   private queuedBytes = 0
   private written: Waiting[] = []
@@ -61,14 +68,37 @@ export class Port {
     this.context = context
   }
 
+  /** Frames of that port come over a link of this shape. Before: none has come yet. `fraction` is the chance of its losses. */
+  shape(source: number, shape: Shape, fraction: () => number): void {
+    this.shapers.set(source, new Shaper(shape, fraction))
+  }
+
   /** A copy of a frame is addressed to this port. */
   accept(frame: Frame): void {
     const channel = this.channel(frame.source)
     addTo(channel.born, frame.source, frame.seq)
-    if (this.queuedBytes + frame.bytes.length > limits.portQueueBytes) return this.drop(frame, 'queueTail')
-    this.queue.push({ frame, heldSince: 0, logged: [] })
-    this.queuedBytes += frame.bytes.length
-    this.pump()
+    const waiting = { frame, heldSince: 0, logged: [] }
+    const shaper = this.shapers.get(frame.source)
+    if (!shaper) {
+      this.enqueue(waiting)
+      return this.pump()
+    }
+    const dropped = shaper.offer(waiting, frame.bytes.length, this.context.now())
+    if (dropped) return this.drop(frame, dropped)
+    this.context.onFlight(shaper.nextDue()!)
+  }
+
+  /** What was in flight and has arrived by `now` waits like everything else. */
+  land(now: number): void {
+    if (this.shapers.size === 0) return
+    const arrived = [...this.shapers.values()].flatMap((shaper) => shaper.arrived(now)).sort((a, b) => a.due - b.due)
+    for (const { item } of arrived) this.enqueue(item)
+    if (arrived.length > 0) this.pump()
+  }
+
+  /** When the next frame in flight arrives; Infinity when none is. */
+  nextLanding(): number {
+    return Math.min(Infinity, ...[...this.shapers.values()].map((shaper) => shaper.nextDue() ?? Infinity))
   }
 
   /** Frames of a channel log enter before everything else, in their order. */
@@ -105,9 +135,9 @@ export class Port {
     return back.length
   }
 
-  /** Copies what still waits here for cut `k` into its log, flagged so that its delivery does not record it again. */
+  /** Copies what still waits here, or is in flight to here, for cut `k` into its log, flagged so that its delivery does not record it again. */
   copyWaiting(log: ChannelLog): void {
-    for (const waiting of this.queue) {
+    for (const waiting of [...this.queue, ...this.flying()]) { // a channel's frames in flight are behind those that wait
       if (!belongsTo(log.k, this.epoch, waiting.frame.epoch) || waiting.logged.includes(log.k)) continue
       waiting.logged.push(log.k)
       log.add(this.id, waiting.frame)
@@ -120,10 +150,24 @@ export class Port {
   }
 
   highestWaiting(): number {
-    return this.queue.reduce((t, w) => Math.max(t, w.frame.epoch), 0)
+    return [...this.queue, ...this.flying()].reduce((t, w) => Math.max(t, w.frame.epoch), 0)
+  }
+
+  /** Drops of epochs before `k` count together from here on: later cuts ask for no less. */
+  settleDrops(k: number): void {
+    for (const channel of this.channels.values()) {
+      for (const kind of new Set(channel.drops.map((d) => d.kind))) {
+        const old = channel.drops.filter((d) => d.kind === kind && d.epoch < k)
+        if (old.length < 2) continue
+        const seqs = old.flatMap((d) => d.seqs).slice(0, keptDropSeqs)
+        channel.drops = channel.drops.filter((d) => !old.includes(d))
+        channel.drops.push({ kind, epoch: k - 1, tally: sum(...old.map((d) => d.tally)), seqs })
+      }
+    }
   }
 
   get waitingFrames(): number { return this.queue.length }
+  get flyingFrames(): number { return this.flying().length }
   get waitingBytes(): number { return this.queuedBytes }
 
   channel(source: number): ChannelCount {
@@ -133,6 +177,17 @@ export class Port {
       this.channels.set(source, channel)
     }
     return channel
+  }
+
+  private flying(): Waiting[] {
+    return [...this.shapers.values()].flatMap((shaper) => shaper.inFlight())
+  }
+
+  private enqueue(waiting: Waiting): void {
+    const { frame } = waiting
+    if (this.queuedBytes + frame.bytes.length > limits.portQueueBytes) return this.drop(frame, 'queueTail')
+    this.queue.push(waiting)
+    this.queuedBytes += frame.bytes.length
   }
 
   private judge(frame: Frame): 'deliver' | 'deliver-and-record' | 'hold' | 'drop' {
@@ -197,6 +252,6 @@ export class Port {
       drops.push(entry)
     }
     addTo(entry.tally, frame.source, frame.seq)
-    if (entry.seqs.length < keptDropSeqs) entry.seqs.push(frame.seq)
+    if (!emulated.includes(kind) && entry.seqs.length < keptDropSeqs) entry.seqs.push(frame.seq) // nobody looks for what was to be lost
   }
 }

@@ -1,10 +1,12 @@
 // One run of one slice at this switch: its ports, its LANs, its open channel logs, and what the switch does in a cut.
 // No sockets and no files in here, so that tests and simulations drive the very code that runs.
 import { Refusal } from '../base/errors.js'
+import { seededFractions } from '../base/random.js'
 import { ChannelLog, type LoggedFrame } from './channel-log.js'
 import type { Frame } from './frame.js'
 import { MacTable } from './mac-table.js'
 import { Port, type ChannelCount, type Rule } from './port.js'
+import type { Shape } from './shaper.js'
 import { emptyTally, type Tally } from './tally.js'
 
 /** What the devices of a stopped VM say of one interface; `usedRx` and `usedTx` are virtio used indexes (mod 2^16). */
@@ -35,7 +37,13 @@ export interface PortLatch {
 interface Member { port: Port; mac: string; base: Base | undefined; readAtBase: number; writtenAtBase: number }
 type CutVerdict = { cut: string } | 'forward'
 
-export interface NetEvents { onHeld(t: number): void }
+export interface NetEvents {
+  onHeld(t: number): void
+  /** A frame is in flight and arrives at `due`: call `land` then. */
+  onFlight(due: number): void
+}
+/** The shape of what one port sends to another. */
+export interface InboundShape extends Shape { from: number }
 
 export class SliceNet {
   readonly slice: string
@@ -59,14 +67,17 @@ export class SliceNet {
     this.events = events
   }
 
-  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base }): Port {
+  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[] }): Port {
     if (this.members.has(at.id)) throw new Refusal('exists', `port ${at.id} of slice ${this.slice} is there already`)
     const port = new Port({ ...at, epoch: this.epoch }, {
       rule: () => this.rule,
       openLogs: () => this.logs,
       now: this.now,
       onHeld: (t) => this.events.onHeld(t),
+      onFlight: (due) => this.events.onFlight(due),
     })
+    // The same run loses the same frames, another one others; so do the two directions of a link.
+    for (const { from, ...shape } of at.shapes ?? []) port.shape(from, shape, seededFractions(`${this.slice} ${this.run} ${from} ${at.id}`))
     this.members.set(at.id, { port, mac: at.mac, base: at.base, readAtBase: 0, writtenAtBase: 0 })
     return port
   }
@@ -92,6 +103,13 @@ export class SliceNet {
     const one = to === undefined ? undefined : this.members.get(to)
     if (one) return one.port.accept(frame)
     for (const { port: other } of this.members.values()) if (other !== port && other.lan === port.lan) other.accept(frame)
+  }
+
+  /** What was in flight on shaped links and has arrived by `now` goes on. Returns when to call again; Infinity when nothing is in flight. */
+  land(now: number): number {
+    const ports = this.ports()
+    for (const port of ports) port.land(now)
+    return Math.min(Infinity, ...ports.map((port) => port.nextLanding()))
   }
 
   /** Cut `k` may come: its log is open from now on. Ports below k-1 go forward to it (they missed an aborted cut). */
@@ -181,6 +199,10 @@ export class SliceNet {
     for (const { port } of [...this.members.values()].filter((m) => m.port.vm === vm)) {
       this.setBase(port, witnesses.find((w) => w.port === port.id))
     }
+  }
+
+  settleDrops(k: number): void {
+    for (const port of this.ports()) port.settleDrops(k)
   }
 
   /** After a cut that kept to another rule (drop, none), the colour rule holds again. */

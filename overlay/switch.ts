@@ -10,6 +10,7 @@ import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import { readRecord, type Form } from '../base/records.js'
 import { until, type Clock } from '../base/time.js'
+import { Alarm } from './alarm.js'
 import { decodeLog, encodeLog, type LoggedFrame } from './channel-log.js'
 import type { ClosedLog, CutRef, NetRef, NetStats, PortRequest, RecordedSum, SwitchAsks, SwitchTells } from './control.js'
 import type { DeviceWitness, PortLatch } from './slice-net.js'
@@ -18,7 +19,7 @@ import { SliceNet } from './slice-net.js'
 import { addTo, emptyTally } from './tally.js'
 import { VmLink } from './vm-link.js'
 
-interface Live { net: SliceNet; cut: CutRef | undefined; gatedSince: number | undefined }
+interface Live { net: SliceNet; alarm: Alarm; cut: CutRef | undefined; gatedSince: number | undefined }
 type Handlers = { [K in keyof SwitchAsks]: (ask: SwitchAsks[K][0]) => Promise<SwitchAsks[K][1]> }
 
 export interface SwitchOptions {
@@ -37,6 +38,8 @@ export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ 
 
 const emptiedMs = 100
 const connectedMs = 1_000
+/** Timers have whole ms: a frame may arrive so much early, so that on average none is late. */
+const earlyMs = 0.5
 
 export class Switch {
   readonly handlers: Handlers
@@ -80,7 +83,7 @@ export class Switch {
   }
 
   close(): void {
-    for (const { net } of this.runs.values()) net.close()
+    for (const live of this.runs.values()) endRun(live)
     this.runs.clear()
   }
 
@@ -88,13 +91,16 @@ export class Switch {
     const there = this.runs.get(key(ask))
     if (there) return { epoch: there.net.epoch }
     const epoch = Math.max(ask.epoch, await this.preparedEpoch(ask))
-    const net = new SliceNet({ ...ask, epoch }, () => this.at.clock.monotonic(), {
+    const { clock } = this.at
+    const net: SliceNet = new SliceNet({ ...ask, epoch }, () => clock.monotonic(), {
       onHeld: (t) => {
         const cut = this.runs.get(key(ask))?.cut
         if (cut) this.at.tell('held', { ...cut, epoch: t })
       },
+      onFlight: (due) => alarm.set(due),
     })
-    this.runs.set(key(ask), { net, cut: undefined, gatedSince: undefined })
+    const alarm = new Alarm(clock, () => alarm.set(net.land(clock.monotonic() + earlyMs)))
+    this.runs.set(key(ask), { net, alarm, cut: undefined, gatedSince: undefined })
     return { epoch }
   }
 
@@ -102,7 +108,7 @@ export class Switch {
   private async closeRun(ask: NetRef): Promise<null> {
     const live = this.runs.get(key(ask))
     if (live) this.endGate(live)
-    live?.net.close()
+    if (live) endRun(live)
     this.runs.delete(key(ask))
     await rm(this.stateFile(ask), { force: true })
     return null
@@ -113,6 +119,7 @@ export class Switch {
     if (net.ports().some((p) => p.id === ask.port)) return null
     const port = net.addPort({
       id: ask.port, vm: ask.vm, lan: ask.lan, mac: ask.mac, seq: ask.seq, ...(ask.base ? { base: ask.base } : {}),
+      ...(ask.shapes ? { shapes: ask.shapes } : {}),
     })
     port.link = new VmLink(ask.socket, {
       onFrame: (bytes) => net.ingress(port, bytes),
@@ -205,6 +212,7 @@ export class Switch {
     const frames = net.closeLog(ask.k)
     const drops = net.channels().flatMap(({ to, from, count }) =>
       count.drops.filter((d) => d.epoch < ask.k || d.kind === 'orphan').map((d) => ({ to, from, ...d, tally: { ...d.tally } })))
+    net.settleDrops(ask.k)
     const ports = net.ports()
     live.cut = undefined
     this.endGate(live)
@@ -233,7 +241,8 @@ export class Switch {
     return {
       bootId: this.at.bootId, epoch: net.epoch,
       ports: net.ports().map((p) => ({
-        port: p.id, vm: p.vm, epoch: p.epoch, gated: p.gated, framesRead: p.framesRead, framesWritten: p.framesWritten, waiting: p.waitingFrames,
+        port: p.id, vm: p.vm, epoch: p.epoch, gated: p.gated, framesRead: p.framesRead, framesWritten: p.framesWritten,
+        waiting: p.waitingFrames, flying: p.flyingFrames,
       })),
     }
   }
@@ -260,6 +269,11 @@ export class Switch {
 }
 
 const key = (ref: NetRef): string => `${ref.slice} ${ref.run}`
+
+function endRun({ net, alarm }: Live): void {
+  alarm.clear()
+  net.close()
+}
 
 function sumsOf(frames: LoggedFrame[]): RecordedSum[] {
   const sums = new Map<string, RecordedSum>()

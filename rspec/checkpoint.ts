@@ -22,10 +22,11 @@ const honoured: Record<string, Record<string, readonly string[] | undefined>> = 
   storage: { target: ['default'], incremental: [], compress: [] },
   node_checkpoint: { scope: ['full'], consistency: ['distributed'], state: undefined, last: undefined },
   vm: { memory_mib: undefined, cpus: undefined, disk_mib: undefined, watchdog: undefined },
+  link: { mtu: undefined },
 }
 /** Where each may stand. `effective` and `snapshot` come from a manifest that is used as a request, and say nothing. */
 const parents: Record<string, string> = {
-  rspec_checkpoint: 'rspec', node_checkpoint: 'node', vm: 'sliver_type', quiesce: 'node_checkpoint',
+  rspec_checkpoint: 'rspec', node_checkpoint: 'node', vm: 'sliver_type', link: 'link', quiesce: 'node_checkpoint',
   retention: 'rspec_checkpoint', storage: 'rspec_checkpoint', effective: 'rspec_checkpoint', snapshot: 'rspec_checkpoint',
 }
 const ignored = new Set(['effective', 'snapshot'])

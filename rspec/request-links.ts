@@ -4,13 +4,12 @@ import { rspecNs } from './names.js'
 import { checkChildren, isUs, linkManagers, readClientId, refuse } from './request-parts.js'
 import type { RequestedNode } from './request-node.js'
 import { attribute, childrenOf, type XmlElement } from './xml.js'
+import { readMtu, readShapes } from './request-shapes.js'
 import type { Link } from './topology.js'
 
 interface Lan { element: XmlElement; clientId: string; interfaces: Addressed[] }
 
 const linkTypes = ['lan', 'vlan']
-/** A property that asks for nothing special; anything else would have to be shaped. */
-const neutral: Record<string, readonly string[]> = { capacity: [], latency: ['0'], packet_loss: ['0'] }
 
 /** The links that are ours to build. `nodes` get their addressed interfaces. */
 export function readLinks(root: XmlElement, componentManager: string, nodes: RequestedNode[], foreign: XmlElement[]): Link[] {
@@ -35,7 +34,14 @@ export function readLinks(root: XmlElement, componentManager: string, nodes: Req
   for (const lan of lans) checkAddresses(lan)
   assignAddresses(lans)
   for (const node of nodes) node.interfaces = node.requested.map(({ clientId, address }) => ({ clientId, ...address! }))
-  return lans.map(({ clientId, interfaces }) => ({ clientId, interfaces: interfaces.map((one) => one.clientId) }))
+  return lans.map(linkOf)
+}
+
+function linkOf({ element, clientId, interfaces }: Lan): Link {
+  const members = interfaces.map((one) => one.clientId)
+  const shapes = readShapes(element, members)
+  const mtu = readMtu(element)
+  return { clientId, interfaces: members, ...shapes.length > 0 && { shapes }, ...mtu !== undefined && { mtu } }
 }
 
 function references(link: XmlElement): string[] {
@@ -49,12 +55,6 @@ function readLan(element: XmlElement, members: string[], ours: Map<string, Addre
     const name = attribute(type, 'name') ?? ''
     if (!linkTypes.includes(name.toLowerCase())) {
       throw refuse(element, `has the link_type "${name.slice(0, 40)}"; there are: ${linkTypes.join(', ')}`, 'unsupported')
-    }
-  }
-  for (const property of childrenOf(element, rspecNs, 'property')) {
-    for (const [name, values] of Object.entries(neutral)) {
-      const value = attribute(property, name)?.trim()
-      if (value !== undefined && !values.includes(value)) throw refuse(element, `has the property ${name}, which is not supported yet`, 'unsupported')
     }
   }
   if (members.length < 2) throw refuse(element, `joins ${members.length} interface${members.length === 1 ? '' : 's'}; a LAN has two or more`)

@@ -44,10 +44,25 @@ export interface Node {
   interfaces: Interface[]
 }
 
+/** One direction of a link: `from` and `to` are client_ids of interfaces. What is absent is not limited. */
+export interface LinkShape {
+  from: string
+  to: string
+  /** kbit/s */
+  capacityKbps?: number
+  latencyMs?: number
+  /** The part of frames that is lost: 0 to 1. */
+  loss?: number
+}
+
 export interface Link {
   clientId: string
   /** client_ids of the interfaces on this LAN, in the order of the request. */
   interfaces: string[]
+  /** The directions that are shaped. */
+  shapes?: LinkShape[]
+  /** Of its interfaces, where the request says. */
+  mtu?: number
 }
 
 export interface Topology {

@@ -24,16 +24,27 @@ const lastLoginPort = 29_999
 
 export function makeSlivers(parts: SliverParts): { slivers: Sliver[]; nextPort: number } {
   let port = parts.nextPort
-  const lanOf = new Map(parts.topology.links.flatMap((link) => link.interfaces.map((i) => [i, link.clientId])))
+  const linkOf = new Map(parts.topology.links.flatMap((link) => link.interfaces.map((i) => [i, link])))
   const slivers = parts.topology.nodes.map((node) => {
     const id = `v-${token(parts.random, 6)}`
-    const nics: SliverNic[] = node.interfaces.filter((i) => lanOf.has(i.clientId)).map((i) => {
+    const nics: SliverNic[] = node.interfaces.filter((i) => linkOf.has(i.clientId)).map((i) => {
       const mac = freshMac(parts.random, port)
-      return { port: port++, clientId: i.clientId, lan: lanOf.get(i.clientId)!, mac, ip: i.ip, prefixLength: i.prefixLength }
+      const { clientId: lan, mtu } = linkOf.get(i.clientId)!
+      return { port: port++, clientId: i.clientId, lan, mac, ip: i.ip, prefixLength: i.prefixLength, ...(mtu === undefined ? {} : { mtu }) }
     })
     return sliverOf(node, id, nics, parts)
   })
+  shapeNics(slivers.flatMap((sliver) => sliver.nics), parts.topology)
   return { slivers, nextPort: port }
+}
+
+/** The receiving port shapes what comes to it: a frame that waits for its time is at the VM whose cut decides about it. */
+function shapeNics(nics: SliverNic[], { links }: Topology): void {
+  const nicOf = new Map(nics.map((nic) => [nic.clientId, nic]))
+  for (const { from, to, ...shape } of links.flatMap((link) => link.shapes ?? [])) {
+    const nic = nicOf.get(to)!
+    nic.shapes = [...nic.shapes ?? [], { from: nicOf.get(from)!.port, ...shape }]
+  }
 }
 
 function sliverOf(node: Node, id: string, nics: SliverNic[], parts: SliverParts): Sliver {

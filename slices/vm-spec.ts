@@ -1,4 +1,5 @@
 // What a host must know to make one VM. Everything here is decided by the aggregate; the host adds pids and paths.
+import type { InboundShape } from '../overlay/slice-net.js'
 import type { ExecuteService, Login } from '../rspec/topology.js'
 
 export interface NicSpec {
@@ -11,6 +12,10 @@ export interface NicSpec {
   mac: string
   ip: string
   prefixLength: number
+  /** The switch is told of them whenever it is told of the port: after a restore and after its own restart as well. */
+  shapes?: InboundShape[]
+  /** What the guest sets; 1500 when absent. */
+  mtu?: number
 }
 
 export interface VmSpec {

@@ -26,8 +26,9 @@ const specOf = (vm: string): VmSpec => ({
 async function cameBack(folder: string, names: string[], mayStand: (vm: string) => boolean = () => false) {
   const hypervisor = new MemoryHypervisor()
   const asked: string[] = []
+  const details: unknown[] = []
   const told: VmReport[] = []
-  const switchLink = { ask: async (method: string) => { asked.push(method); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
+  const switchLink = { ask: async (method: string, detail: unknown) => { asked.push(method); details.push(detail); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
   const layers = new Layers(join(folder, 'layers'), hypervisor)
   const marks = new SliceMarks(join(folder, 'slices'))
   await layers.open()
@@ -50,7 +51,7 @@ async function cameBack(folder: string, names: string[], mayStand: (vm: string) 
     cutIsOver: () => Promise.resolve(),
   })
   const onDisk = (name: string) => JSON.parse(readFileSync(join(folder, 'vms', `${name}.json`), 'utf8')) as VmRecord
-  return { registry, hypervisor, asked, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
+  return { registry, hypervisor, asked, details, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
 }
 
 describe('the VMs of a host', () => {
@@ -92,6 +93,15 @@ describe('the VMs of a host', () => {
     assert.deepEqual([host.vm('a').running, host.vm('a').asked], [false, []])
     assert.equal(host.vm('b').running, true)
     assert.ok(host.asked.includes('rebase'), 'the others got a counting base')
+  })
+
+  it('get the shapes of their links with their ports, in every run and after a restart of the switch', async () => {
+    const host = await cameBack(folder(), ['a'])
+    host.vm('a').instance.spec.nics[0]!.shapes = [{ from: 2, latencyMs: 20, loss: 0.02 }]
+    await host.registry.open()
+    await host.registry.reconnect()
+    const ports = host.details.filter((_, i) => host.asked[i] === 'addPort') as { port: number; shapes: unknown }[]
+    assert.deepEqual(ports.map((p) => [p.port, p.shapes]), [[1, [{ from: 2, latencyMs: 20, loss: 0.02 }]]])
   })
 
   it('whose process is gone are dead, told so, and recorded so', async () => {

@@ -57,6 +57,6 @@ export class FakeQemu {
 }
 
 /** Waits until it is so; fails with the rule that was not kept. */
-export async function soon(rule: string, is: () => boolean): Promise<void> {
-  assert.ok(await until(realClock, 10_000, 1, () => (is() ? true : undefined)), rule)
+export async function soon(rule: string, is: () => boolean | Promise<boolean>): Promise<void> {
+  assert.ok(await until(realClock, 10_000, 1, async () => (await is() ? true : undefined)), rule)
 }

@@ -10,7 +10,7 @@ import { Wire } from './wire.js'
 function aPort(epoch = 1) {
   const at = { rule: 'colour' as Rule, logs: [] as ChannelLog[], now: 10, held: [] as number[] }
   const port = new Port({ id: 9, vm: 'vm', lan: 'lan0', epoch, seq: 0 }, {
-    rule: () => at.rule, openLogs: () => at.logs, now: () => at.now, onHeld: (t) => at.held.push(t),
+    rule: () => at.rule, openLogs: () => at.logs, now: () => at.now, onHeld: (t) => at.held.push(t), onFlight: () => undefined,
   })
   const wire = new Wire()
   port.link = wire

@@ -6,7 +6,7 @@ import { everybody, ethernet, macOf, Wire } from './wire.js'
 /** VMs 1..n with one interface each on one LAN; each is known to the address table, and its counting begins at `base`. */
 function aNet(count = 2, base: Base | undefined = { usedRx: 0, usedTx: 0 }) {
   const held: number[] = []
-  const net = new SliceNet({ slice: 's', run: '0000000100000000', epoch: 1 }, () => 1, { onHeld: (t) => held.push(t) })
+  const net = new SliceNet({ slice: 's', run: '0000000100000000', epoch: 1 }, () => 1, { onHeld: (t) => held.push(t), onFlight: () => undefined })
   const wires = Array.from({ length: count }, (_, i) => {
     const id = i + 1
     const port = net.addPort({ id, vm: `vm${id}`, lan: 'lan0', mac: '', seq: 0, ...(base ? { base } : {}) })

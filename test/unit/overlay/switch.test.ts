@@ -104,6 +104,52 @@ describe('the switch', () => {
     assert.deepEqual(qemus[1]!.texts, ['in transit'])
   })
 
+  it('delivers over a shaped link its latency later, records what is in flight at a cut, and a new run has the shape again', async () => {
+    const { handlers } = theSwitch
+    const shaped = (latencyMs: number) => async (to: { slice: string; run: string }, epoch: number) => {
+      const before = qemus.map((q) => q.connections)
+      await handlers.openRun({ ...to, epoch })
+      for (const [i, qemu] of qemus.entries()) {
+        await handlers.addPort({
+          ...to, vm: `vm${i + 1}`, port: i + 1, lan: 'lan0', mac: '', socket: qemu.path, seq: 0, base: { usedRx: 0, usedTx: 0 }, shapes: [{ from: 2 - i, latencyMs }],
+        })
+      }
+      await soon('the switch connects', () => qemus.every((q, i) => q.connections > before[i]!))
+    }
+    await shaped(40)(net, 1)
+    const begun = realClock.monotonic()
+    await send(1, 'first')
+    await soon('it arrives', () => qemus[1]!.texts.includes('first'))
+    assert.ok(realClock.monotonic() - begun >= 39, 'it came early')
+    await handlers.closeRun(net)
+    qemus[1]!.got.length = 0
+
+    const long = { slice, run: '0000000200000000' }
+    await shaped(3_600_000)(long, 1)
+    await send(1, 'in flight')
+    await soon('it is in flight', async () => (await handlers.stats(long)).ports[1]!.flying === 1)
+    await handlers.prepare({ ...long, k: 2, op: 'op2', rule: 'colour' })
+    for (const [vm, usedTx] of [[2, 0], [1, 1]]) {
+      const name = { ...long, k: 2, op: 'op2', vm: `vm${vm}` }
+      await handlers.gate({ ...name, withinMs: 5_000 })
+      await handlers.cut({ ...name, witnesses: [{ port: vm!, usedRx: 0, usedTx: usedTx!, vring: 'v' }], putBack: true })
+      await handlers.thaw(name)
+    }
+    const file = join(folder(), 'log')
+    const closed = await handlers.closeLog({ ...long, k: 2, op: 'op2', file })
+    assert.deepEqual([closed.frames, closed.recorded.map((r) => [r.to, r.from, r.tally.n]), closed.drops], [1, [[2, 1, 1]], []])
+    await handlers.closeRun(long)
+    assert.deepEqual(qemus[1]!.texts, [], 'its hour had not passed')
+
+    const after = { slice, run: '0000000300000000' }
+    await shaped(3_600_000)(after, 3)
+    await handlers.replay({ ...after, file })
+    await soon('what was in flight arrives', () => qemus[1]!.texts.length === 1)
+    await send(1, 'new')
+    await soon('it is in flight', async () => (await handlers.stats(after)).ports[1]!.flying === 1)
+    assert.deepEqual(qemus[1]!.texts, ['in flight'])
+  })
+
   it('refuses an epoch that was used before, also when it was restarted and remembers nothing else', async () => {
     await connected()
     await theSwitch.handlers.prepare({ ...ref(5), rule: 'colour' })

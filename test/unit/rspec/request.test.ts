@@ -34,6 +34,27 @@ describe('a request RSpec', () => {
     assert.equal(policy, undefined)
   })
 
+  it('may shape each direction of a link, all of them at once, or none', () => {
+    assert.deepEqual(parse(example('shaped-link')).links, [{
+      clientId: 'line', interfaces: ['a:if0', 'b:if0'],
+      shapes: [
+        { from: 'a:if0', to: 'b:if0', capacityKbps: 10_000, latencyMs: 20, loss: 0.02 },
+        { from: 'b:if0', to: 'a:if0', capacityKbps: 2_000, latencyMs: 20 },
+      ],
+    }])
+    const lan = (property: string) => parse(example('three-nodes').replace('<link_type', `${property}<link_type`)).links[0]!
+    const all = lan('<property latency=" 1.5 " source_id=""/>').shapes!
+    assert.deepEqual([all.length, new Set(all.map((s) => `${s.from} ${s.to}`)).size, new Set(all.map((s) => s.latencyMs))], [6, 6, new Set([1.5])])
+    assert.equal(lan('<property latency="0" packet_loss="0.0"/>').shapes, undefined)
+    assert.equal(lan('<property packet_loss="1e-3"/>').shapes![0]!.loss, 0.001)
+    assert.throws(() => lan('<property capacity="7"/>'), /line 26: <link> "lan0" has capacity="7"; it must be a number from 8 to 10000000 kbit\/s$/)
+  })
+
+  it('may give the MTU of a link', () => {
+    const { links } = parse(example('shaped-link').replace('<link_type', '<violin:link mtu="1400"/><link_type'))
+    assert.equal(links[0]!.mtu, 1400)
+  })
+
   it('may ask for a watchdog of its VMs, from five seconds to an hour', () => {
     const { nodes } = parse(good('watchdog'))
     assert.deepEqual(nodes.map((one) => one.watchdogMs), [30_000, 5_000, 3_600_000, undefined])

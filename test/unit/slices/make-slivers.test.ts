@@ -41,6 +41,18 @@ describe('making slivers', () => {
     assert.deepEqual(slivers[0]!.nics.map((n) => n.clientId), ['a:0'])
   })
 
+  it('tells the receiving interface how the link to it is shaped, by the number of the sending port, and all of the MTU', () => {
+    const parts = partsOf(['a', 'b', 'c'])
+    parts.topology.links[0]!.shapes = [{ from: 'a:0', to: 'b:0', capacityKbps: 10_000, latencyMs: 20, loss: 0.02 }, { from: 'c:0', to: 'b:0', latencyMs: 5 }]
+    parts.topology.links[0]!.mtu = 1_400
+    const { slivers } = makeSlivers(parts)
+    const specs = slivers.map((sliver) => vmSpecOf(aSlice('exp1', { slivers }), sliver))
+    assert.deepEqual(specs.map((spec) => spec.nics[0]!.shapes), [
+      undefined, [{ from: 5, capacityKbps: 10_000, latencyMs: 20, loss: 0.02 }, { from: 7, latencyMs: 5 }], undefined,
+    ])
+    assert.deepEqual(specs.map((spec) => spec.nics[0]!.mtu), [1_400, 1_400, 1_400])
+  })
+
   it('never gives a login port that another sliver has, and refuses when there is none left', () => {
     const all = Array.from({ length: 8000 }, (_, i) => 22_000 + i)
     const { slivers } = makeSlivers(partsOf(['a'], { takenPorts: new Set(all.filter((p) => p !== 23_456)) }))
