@@ -44,8 +44,9 @@ say "fetching $(echo "$packages" | wc -w) packages from the distribution"
 (cd "$work/debs" && apt-get download -q $packages >"$work/download.log" 2>&1) || { cat "$work/download.log" >&2; die "apt-get download failed"; }
 for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
 
-say "building the bank"
+say "building the bank, and what measures a line"
 gcc -O2 -Wall -Wextra -Werror -static -o "$work/bank" "$here/bank.c"
+gcc -O2 -Wall -Wextra -Werror -static -o "$work/line" "$here/line.c"
 
 say "packing the initramfs"
 r=$work/initrd
@@ -54,7 +55,7 @@ busybox=$(find "$work/root" -path '*bin/busybox' -type f | head -n 1)
 cp "$busybox" "$r/bin/busybox"
 for applet in $("$busybox" --list); do [ "$applet" = busybox ] || ln -s busybox "$r/bin/$applet"; done
 cp "$here/init" "$r/init" && chmod 755 "$r/init"
-cp "$work/bank" "$r/usr/bin/bank"
+cp "$work/bank" "$work/line" "$r/usr/bin/"
 
 modules=$(find "$work/root" -type d -path '*/lib/modules/*' -name kernel | head -n 1)
 order="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover virtio_net

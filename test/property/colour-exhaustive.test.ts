@@ -23,7 +23,7 @@ function frameOf(from: number, to: number, coin: number): Buffer {
 /** A VM that takes what is in its socket only when the schedule lets it; writes are immediate, as of a fast kernel. */
 function world(choose: (count: number) => number, rule: Rule, defect: Defect, found: World): void {
   const guests = new Map<number, Guest>()
-  const net = new SliceNet({ slice, run: '0000000100000000', epoch: 1 }, () => 0, { onHeld: () => undefined })
+  const net = new SliceNet({ slice, run: '0000000100000000', epoch: 1 }, () => 0, { onHeld: () => undefined, onFlight: () => undefined })
   for (const id of [1, 2]) {
     const guest: Guest = { coins: [], sent: 0, socket: [], image: undefined, sentInImage: 0 }
     guests.set(id, guest)

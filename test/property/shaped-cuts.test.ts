@@ -185,7 +185,7 @@ const lives = fc.record({
 })
 const lossless = lives.map(({ steps, shapes }) => ({
   steps: steps.map((s) => (s.do === 'send' ? { ...s, count: 1 } : s)),
-  shapes: new Map([...shapes].map(([pair, { loss: _, capacityKbps, ...rest }]: [string, Record<string, number>]) =>
+  shapes: new Map([...shapes].map(([pair, { loss: _, capacityKbps, ...rest }]) =>
     [pair, { ...rest, ...capacityKbps !== undefined && { capacityKbps: Math.max(capacityKbps, 200) } }])), // nothing is dropped before a link that is not so slow
 }))
 

@@ -1,0 +1,46 @@
+// A shaped link and the logins of two people on real VMs. Bounds are only those that a busy machine cannot break: it may make a
+// link slower, never faster. How near it is to what was asked is for bench/link.ts to say.
+import assert from 'node:assert/strict'
+import { people, ShapedLine } from '../../bench/shaped-line.js'
+
+describe('a shaped link between real VMs', function () {
+  this.timeout(300_000)
+  const line = new ShapedLine()
+  before(() => line.open())
+  after(() => line.close())
+
+  it('has VMs into which each user logs in by plain ssh, into an account of their own and with their own key only', async () => {
+    for (const person of people) {
+      const home = await line.ssh('a', person, 'pwd; grep -c ssh-ed25519 .ssh/authorized_keys')
+      assert.match(home, new RegExp(`^/home/${person}\\n1\\n$`))
+    }
+    await assert.rejects(line.ssh('a', 'bob', 'true', 'alice'), /Permission denied/)
+  })
+
+  async function keepsToItsShape(): Promise<void> {
+    const round = await line.time(40, 20)
+    assert.ok(round.leastMs >= 40, `a round trip of ${round.leastMs} ms over 20 ms each way`)
+    const full = await line.fill('a', 3_000, 1_400, 1_500)
+    assert.ok(full.bitsPerSecond > 100_000 && full.bitsPerSecond < 11_000_000, `${full.bitsPerSecond} bit/s through 10 Mbit/s`)
+    assert.ok(full.received < full.sent)
+    const back = await line.fill('b', 1_000, 1_400, 500)
+    assert.ok(back.bitsPerSecond < 2_200_000, `${back.bitsPerSecond} bit/s through 2 Mbit/s`)
+    const lossy = await line.fill('a', 10_000, 100, 1_000)
+    const lost = 1 - lossy.received / lossy.sent
+    assert.ok(lost > 0.015 && lost < 0.025, `${lossy.received} of ${lossy.sent} came`)
+    assert.deepEqual([full, back, lossy].map((one) => [one.doubled, one.late]), [[0, 0], [0, 0], [0, 0]])
+  }
+
+  it('holds a latency, a capacity and a loss, each way its own', keepsToItsShape)
+
+  it('is snapshotted while it is full, and the slice rolled back has it again', async () => {
+    const busy = line.fill('a', 3_000, 1_400, 1_000)
+    await line.snapshot()
+    const there = await busy
+    assert.deepEqual([there.doubled, there.late], [0, 0], 'the run that goes on')
+    const [snapshot] = await line.slice.snapshots()
+    assert.ok(Number(snapshot!['frames_recorded']) > 0, 'some frames were in flight')
+    await line.rollback()
+    await keepsToItsShape()
+  })
+})
