@@ -6,7 +6,7 @@ import type { Struct, Value } from './xmlrpc/value.js'
 
 const refusals = {
   'bad-arguments': 1, 'bad-version': 4, 'forbidden': 3, 'not-found': 12, 'busy': 14, 'unsupported': 13, 'exists': 17, 'expired': 15,
-  'too-big': 6, 'shut-down': 11, 'refused': 7,
+  'too-big': 6, 'shut-down': 11, 'refused': 7, 'no-vlan': 24,
 } satisfies Record<RefusalCode, number>
 const failures = { 'host-lost': 2, 'timed-out': 8, 'no-space': 2, 'aborted': 2, 'damaged': 2, 'failed': 2 } satisfies Record<FailureCode, number>
 const internalError = 5

@@ -3,7 +3,7 @@
 
 export type RefusalCode =
   | 'bad-arguments' | 'bad-version' | 'forbidden' | 'not-found' | 'busy' | 'unsupported' | 'exists' | 'expired'
-  | 'too-big' | 'shut-down' | 'refused'
+  | 'too-big' | 'shut-down' | 'refused' | 'no-vlan'
 export type FailureCode = 'host-lost' | 'timed-out' | 'no-space' | 'aborted' | 'damaged' | 'failed'
 
 /** The caller asked for something we will not do. Nothing has changed. */

@@ -37,22 +37,22 @@ export function isHostAddress(ip: number, prefixLength: number): boolean {
 
 /**
  * Gives every interface without address one: in the network that others on its LAN have, else in 10.N.1.0/24, N being
- * the LAN's number in the request or the next that meets no given network. The same request always gets the same.
+ * the LAN's number in the request or the next that meets no given network and no taken one. The same request always gets the same.
  */
-export function assignAddresses(lans: { clientId: string; interfaces: Addressed[] }[]): void {
-  const given = lans.flatMap((lan) => lan.interfaces.flatMap(({ address }) => (address ? [address] : [])))
+export function assignAddresses(lans: { clientId: string; interfaces: Addressed[] }[], elsewhere: readonly Address[] = []): void {
+  const given = [...elsewhere, ...lans.flatMap((lan) => lan.interfaces.flatMap(({ address }) => (address ? [address] : [])))]
   const taken = new Set<number>()
   lans.forEach((lan, i) => {
     const missing = lan.interfaces.filter((one) => !one.address)
     const known = lan.interfaces.find((one) => one.address)?.address
-    if (missing.length > 0) fill(lan, missing, known ? networkOf(known) : freeNetwork(i + 1, given, taken))
+    if (missing.length > 0) fill(lan, missing, known ? networkOf(known) : freeNetwork(i + 1, given, taken), elsewhere)
   })
 }
 
-interface Network { base: number; prefixLength: number }
+export interface Network { base: number; prefixLength: number }
 
-function fill(lan: { clientId: string; interfaces: Addressed[] }, missing: Addressed[], network: Network): void {
-  const used = new Set(lan.interfaces.map((one) => one.address?.ip))
+function fill(lan: { clientId: string; interfaces: Addressed[] }, missing: Addressed[], network: Network, elsewhere: readonly Address[]): void {
+  const used = new Set([...lan.interfaces.map((one) => one.address?.ip), ...elsewhere.map(({ ip }) => ip)])
   const last = 2 ** (32 - network.prefixLength) - 2
   let host = 1
   for (const one of missing) {
@@ -62,7 +62,8 @@ function fill(lan: { clientId: string; interfaces: Addressed[] }, missing: Addre
   }
 }
 
-function networkOf({ ip, prefixLength }: Address): Network {
+/** The network that an address is in. */
+export function networkOf({ ip, prefixLength }: Address): Network {
   const size = 2 ** (32 - prefixLength)
   return { base: Math.floor(parseIpv4(ip)! / size) * size, prefixLength }
 }
@@ -78,7 +79,7 @@ function freeNetwork(from: number, given: Address[], taken: Set<number>): Networ
   throw new Refusal('bad-arguments', 'the request has more LANs than there are networks to give them; give addresses in it')
 }
 
-function overlap(a: Network, b: Network): boolean {
+export function overlap(a: Network, b: Network): boolean {
   const size = 2 ** (32 - Math.min(a.prefixLength, b.prefixLength))
   return Math.floor(a.base / size) === Math.floor(b.base / size)
 }

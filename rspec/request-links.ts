@@ -1,5 +1,5 @@
 // The <link>s of a request: LANs between interfaces of our nodes. Fills in the addresses of all interfaces.
-import { assignAddresses, type Addressed } from './address.js'
+import { assignAddresses, formatNetmask, networkOf, overlap, type Address, type Addressed } from './address.js'
 import { rspecNs } from './names.js'
 import { checkChildren, isUs, linkManagers, readClientId, refuse } from './request-parts.js'
 import type { RequestedNode } from './request-node.js'
@@ -11,19 +11,30 @@ interface Lan { element: XmlElement; clientId: string; interfaces: Addressed[] }
 
 const linkTypes = ['lan', 'vlan']
 
+/** Of the guest's network card for logins: a LAN with these addresses could not be told from it. */
+const management: Address = { ip: '10.0.2.15', prefixLength: 24 }
+
+interface LinkOptions { componentManager: string; taken?: readonly Address[] }
+
+/** Does the link name managers, and us not among them? */
+export function isForeignLink(link: XmlElement, componentManager: string): boolean {
+  const managers = linkManagers(link)
+  return managers.length > 0 && !managers.some((manager) => isUs(manager, componentManager))
+}
+
 /** The links that are ours to build. `nodes` get their addressed interfaces. */
-export function readLinks(root: XmlElement, componentManager: string, nodes: RequestedNode[], foreign: XmlElement[]): Link[] {
+export function readLinks(root: XmlElement, { componentManager, taken = [] }: LinkOptions, nodes: RequestedNode[], foreign: XmlElement[]): Link[] {
   const ours = new Map(nodes.flatMap((node) => node.requested.map((one) => [one.clientId, one])))
   const others = new Set(foreign.flatMap((node) => childrenOf(node, rspecNs, 'interface')).map((one) => attribute(one, 'client_id')))
   const lans: Lan[] = []
   const names = new Set<string>()
   for (const element of childrenOf(root, rspecNs, 'link')) {
+    if (isForeignLink(element, componentManager)) continue
     const managers = linkManagers(element)
-    if (managers.length > 0 && !managers.some((manager) => isUs(manager, componentManager))) continue
     const members = references(element)
     if (members.length > 0 && members.every((id) => others.has(id) && !ours.has(id))) continue
     if (managers.some((manager) => !isUs(manager, componentManager)) || members.some((id) => others.has(id) && !ours.has(id))) {
-      throw refuse(element, 'joins nodes of several aggregates, which is not supported', 'unsupported')
+      throw refuse(element, 'joins nodes of several aggregates, and this one has no links to others', 'no-vlan')
     }
     const lan = readLan(element, members, ours)
     if (names.has(lan.clientId)) throw refuse(element, `is the second link with client_id="${lan.clientId}"`)
@@ -32,7 +43,8 @@ export function readLinks(root: XmlElement, componentManager: string, nodes: Req
   }
   checkMembership(lans, nodes)
   for (const lan of lans) checkAddresses(lan)
-  assignAddresses(lans)
+  checkBetween(lans, nodes, taken)
+  assignAddresses(lans, taken)
   for (const node of nodes) node.interfaces = node.requested.map(({ clientId, address }) => ({ clientId, ...address! }))
   return lans.map(linkOf)
 }
@@ -82,12 +94,39 @@ function checkMembership(lans: Lan[], nodes: RequestedNode[]): void {
   }
 }
 
+/** All on one LAN are in one network, each with an address of its own. */
 function checkAddresses({ element, interfaces }: Lan): void {
-  const seen = new Map<string, string>()
-  for (const { clientId, address } of interfaces) {
-    if (!address) continue
-    const twin = seen.get(address.ip)
-    if (twin !== undefined) throw refuse(element, `has the address ${address.ip} twice, at "${twin}" and at "${clientId}"`)
-    seen.set(address.ip, clientId)
+  const given = interfaces.flatMap(({ clientId, address }) => (address ? [{ clientId, address }] : []))
+  const [first] = given
+  for (const { clientId, address } of given) {
+    if (overlap(networkOf(address), networkOf(management))) {
+      throw refuse(element, `has the address ${address.ip} at "${clientId}", which is in the network that nodes have for logins, 10.0.2.0/24`)
+    }
+    const same = address.prefixLength === first!.address.prefixLength && networkOf(address).base === networkOf(first!.address).base
+    if (!same) {
+      const shown = (one: Address) => `${one.ip} with the netmask ${formatNetmask(one.prefixLength)}`
+      throw refuse(element, `has ${shown(first!.address)} at "${first!.clientId}" and ${shown(address)} at "${clientId}"; all on a link are in one network`)
+    }
+  }
+}
+
+/** No address twice in a slice, and no node with two interfaces in one network: it could not tell where to send. */
+function checkBetween(lans: Lan[], nodes: RequestedNode[], taken: readonly Address[]): void {
+  const seen = new Map(taken.map(({ ip }) => [ip, 'another node of the slice']))
+  for (const { element, interfaces } of lans) {
+    for (const { clientId, address } of interfaces) {
+      if (!address) continue
+      const twin = seen.get(address.ip)
+      if (twin !== undefined) throw refuse(element, `has the address ${address.ip} at "${clientId}", which ${twin} has, too`)
+      seen.set(address.ip, `"${clientId}"`)
+    }
+  }
+  const lanOf = new Map(lans.flatMap((lan) => lan.interfaces.map((one) => [one, lan])))
+  for (const node of nodes) {
+    const ends = node.requested.map((one) => ({ one, network: lanOf.get(one)!.interfaces.find(({ address }) => address)?.address }))
+    for (const [i, { one, network }] of ends.entries()) {
+      const twin = network && ends.slice(0, i).find((end) => end.network && overlap(networkOf(end.network), networkOf(network)))
+      if (twin) throw refuse(node.element, `has "${twin.one.clientId}" and "${one.clientId}" in networks that overlap, ${network.ip} and ${twin.network!.ip}`)
+    }
   }
 }

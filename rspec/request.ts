@@ -4,9 +4,11 @@ import { printable } from '../base/ascii.js'
 import { Refusal } from '../base/errors.js'
 import { limits as systemLimits } from '../base/limits.js'
 import { checkViolinElements, readPolicy } from './checkpoint.js'
-import { readLinks } from './request-links.js'
+import type { Address } from './address.js'
+import { isForeignLink, readLinks } from './request-links.js'
 import { readNode } from './request-node.js'
 import { managersOf, ownsNode, refuse } from './request-parts.js'
+import { checkSchema } from './request-schema.js'
 import { rspecNs } from './names.js'
 import { attribute, childrenOf, shown, standardXmlLimits, withXml, type XmlElement } from './xml.js'
 import type { Node, Topology } from './topology.js'
@@ -18,6 +20,8 @@ export interface RequestOptions {
   images: readonly string[]
   /** What a node without <disk_image> gets. */
   defaultImage: string
+  /** Addresses that the slice's other nodes have: no node gets them again, nor any other of their networks. */
+  taken?: readonly Address[]
   limits?: Partial<RequestLimits>
 }
 
@@ -54,12 +58,14 @@ function readRequest(root: XmlElement, options: RequestOptions, bounds: RequestL
   }
   if (ours.length > bounds.nodes) throw new Refusal('too-big', `the RSpec has ${ours.length} nodes for this aggregate; at most ${bounds.nodes} fit`)
   checkTopLevel(root)
+  const foreignLinks = childrenOf(root, rspecNs, 'link').filter((link) => isForeignLink(link, options.componentManager))
+  checkSchema(root, (element) => [...foreign, ...foreignLinks].some((one) => one.isSameNode(element)))
   checkExtensions(root, foreign)
   const policy = readPolicy(root)
   const nodes = ours.map((node) => readNode(node, options, bounds.interfacesPerNode))
   refuseTwins(ours, 'node')
   refuseTwins(ours.flatMap((node) => childrenOf(node, rspecNs, 'interface')), 'interface')
-  const links = readLinks(root, options.componentManager, nodes, foreign)
+  const links = readLinks(root, options, nodes, foreign)
   return { nodes: nodes.map(({ requested: _, element: _element, ...node }): Node => node), links, ...policy && { policy } }
 }
 

@@ -53,13 +53,14 @@ async function allocateNow(
   const hosts = await freeHosts(at, all)
   if (!hosts.some((h) => h.alive)) throw new Refusal('too-big', 'no host of this aggregate is up at present: try again later')
   const images = [...new Set(hosts.flatMap((h) => h.images))]
-  const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '' })
   const before = await at.store.slice(sliceUrn)
+  const taken = before?.slivers.flatMap((s) => s.nics) ?? []
+  const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '', taken })
   if (before) refuseRecord(before, granted, topology, alone)
   refuseOverQuota(at, all, { sliceUrn, granted, topology, before })
   const placement = placeVms({ nodes: topology.nodes, hosts })
   if (!placement.placed) throw new Refusal('too-big', placement.why)
-  const taken = new Set(all.flatMap((s) => s.slivers.map((v) => v.loginPort)))
+  const takenPorts = new Set(all.flatMap((s) => s.slivers.map((v) => v.loginPort)))
   const fresh = newSlice(sliceUrn, granted)
   await at.store.create(fresh)
   let made: Sliver[] = []
@@ -69,7 +70,7 @@ async function allocateNow(
     const record = stored.slivers.length === 0 && isOther(stored, granted) ? { ...fresh, rev: stored.rev } : stored
     const { slivers, nextPort } = makeSlivers({
       topology, hostOf: placement.hostOf, authority: at.authority, allocationIndex: record.allocations.length,
-      nextPort: record.nextPort, takenPorts: new Set(taken), random: at.random, expires,
+      nextPort: record.nextPort, takenPorts: new Set(takenPorts), random: at.random, expires,
     })
     made = slivers
     const used = new Set(record.slivers.map((s) => s.allocationIndex))

@@ -119,6 +119,41 @@ describe('a request RSpec', () => {
     assert.throws(() => parse(file), /line 3: node "a" asks for the disk image ".*windows", which is not here; there are: standard, large$/)
   })
 
+  const sentences: [file: string, sentence: RegExp][] = [
+    ['misspelt-attribute', /^line 3: <node> "a" has an attribute exclusiv, which it does not know; is exclusive meant\?$/],
+    ['misspelt-property', /^line 4: <property> has an attribute capcity, which it does not know; is capacity meant\?$/],
+    ['text-in-node', /^line 3: <node> "a" has the text "sliver_type name=.*", and no text can stand in <node>$/],
+    ['exclusive-maybe', /^line 3: <node> "a" has exclusive="maybe"; it must be "true" or "false"$/],
+    ['sliver-type-without-name', /^line 3: <sliver_type> has no name$/],
+    ['address-out-of-network',
+      /^line 4: <link> "lan" has 10\.5\.0\.1 with the netmask 255\.255\.255\.0 at "a:0" and 10\.5\.1\.2 with .* at "b:0"; all on a link are in one network$/],
+    ['address-of-logins', /^line 4: <link> "lan" has the address 10\.0\.2\.7 at "a:0", which is in the network that nodes have for logins, 10\.0\.2\.0\/24$/],
+    ['networks-overlap', /^line 3: <node> "a" has "a:0" and "a:1" in networks that overlap, 10\.5\.0\.9 and 10\.5\.0\.1$/],
+    ['address-on-two-links', /^line 5: <link> "two" has the address 10\.5\.0\.1 at "c:0", which "a:0" has, too$/],
+    ['same-address-twice', /has the address \S+ at ".*", which ".*" has, too$/],
+  ]
+  for (const [name, sentence] of sentences) {
+    it(`that is bad is told where and how: ${name}`, () => {
+      assert.throws(() => parse(readFileSync(new URL(`bad/bad-arguments.${name}.rspec`, fixtures), 'utf8')), { message: sentence })
+    })
+  }
+
+  it('has its foreign nodes and links, and elements of others, left alone, whatever is in them', () => {
+    const xml = good('extensions').replace('<sliver_type name="raw-pc"/>', '<sliver_type speed="fast">words</sliver_type><violin:odd xmlns:violin="urn:x"/>')
+      .replace('<link client_id="far">', '<link client_id="far" capcity="1">').replace('<jfed:location', '<jfed:more><node odd="1">text</node></jfed:more><jfed:location')
+    assert.deepEqual(parse(xml).nodes.map((one) => one.clientId), ['b'])
+  })
+
+  it('gets no address and no network that its slice has already', () => {
+    const taken = [{ ip: '10.1.1.1', prefixLength: 24 }, { ip: '10.2.1.7', prefixLength: 24 }]
+    const ips = (xml: string) => parseRequest(xml, { ...options, taken }).nodes.map((one) => one.interfaces[0]!.ip)
+    assert.deepEqual(ips(example('three-nodes')), ['10.3.1.1', '10.3.1.2', '10.3.1.3'])
+    assert.throws(() => ips(example('two-nodes').replace('192.168.7.2', '10.1.1.1').replace('192.168.7.1', '10.1.1.2')),
+      /"lan0" has the address 10\.1\.1\.1 at "b:if0", which another node of the slice has, too$/)
+    const one = example('two-nodes').replace(/<ip address="192.168.7.2"[^>]*>/, '').replace('192.168.7.1', '10.1.1.2')
+    assert.deepEqual(ips(one), ['10.1.1.2', '10.1.1.3'], 'the other one of a given network')
+  })
+
   it('over the bound is refused as too big', () => {
     assert.throws(() => parse(' '.repeat(1024 * 1024 + 1)), { code: 'too-big' })
   })
