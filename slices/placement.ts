@@ -2,9 +2,12 @@
 // first, then the large ones: else a small one takes the only place that a later one could have. Pure.
 import type { Node } from '../rspec/topology.js'
 import type { HostRecord } from './slice-store.js'
+import type { SliceRecord } from './slice.js'
 
 /** What QEMU takes beside the guest's memory (hosts/capacity.ts promises the same). */
 const overheadMiB = 96
+/** What a host must have left to be available: room for one node that asks for no size. */
+const smallestMiB = 128 + overheadMiB
 
 export type Placement = { placed: true; hostOf: Map<string, string> } | { placed: false; why: string }
 
@@ -28,6 +31,22 @@ export function placeVms({ nodes, hosts }: { nodes: Node[]; hosts: HostRecord[] 
   }
   return { placed: true, hostOf }
 }
+
+/** The hosts less what is promised: allocated, or so newly provisioned that the host has not counted it yet. */
+export function hostsLessPromised(hosts: HostRecord[], slices: SliceRecord[]): HostRecord[] {
+  const promised = new Map<string, number>()
+  for (const slice of slices) {
+    for (const sliver of slice.slivers) {
+      const isNew = slice.operation?.kind === 'provision' && sliver.operational === 'geni_notready' && sliver.allocation === 'geni_provisioned'
+      if (sliver.allocation !== 'geni_allocated' && !isNew) continue
+      promised.set(sliver.host, (promised.get(sliver.host) ?? 0) + sliver.node.memoryMiB + overheadMiB)
+    }
+  }
+  return hosts.map((host) => ({ ...host, memoryFreeMiB: host.memoryFreeMiB - (promised.get(host.host) ?? 0) }))
+}
+
+/** Is there room for one more node? */
+export const isAvailable = (host: HostRecord): boolean => host.alive && host.memoryFreeMiB >= smallestMiB
 
 const wantedHost = (node: Node): string | undefined => node.componentId?.split('+').at(-1)
 

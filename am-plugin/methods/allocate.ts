@@ -8,18 +8,16 @@ import { noteEvent } from '../../slices/event.js'
 import { grantedExpiry } from '../../slices/lease.js'
 import { makeSlivers } from '../../slices/make-slivers.js'
 import { listed } from '../../slices/operation-events.js'
-import { placeVms } from '../../slices/placement.js'
+import { hostsLessPromised, placeVms } from '../../slices/placement.js'
 import { allocationObjection } from '../../slices/quota.js'
 import type { SliceRecord } from '../../slices/slice.js'
-import type { HostRecord, SliceStore } from '../../slices/slice-store.js'
+import type { SliceStore } from '../../slices/slice-store.js'
 import type { Sliver } from '../../slices/sliver.js'
 import {
   manifestOf, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut, type AmCall, type AmParts, type Granted,
 } from '../context.js'
 import { credentialsArgument, optionsArgument, sliceUrnArgument, textArgument, timeOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
-
-const overheadMiB = 96
 
 export async function allocate(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
   const sliceUrn = sliceUrnArgument(params[0])
@@ -50,7 +48,7 @@ async function allocateNow(
   at: AmParts, { sliceUrn, granted, requestXml, now, expires, alone }: AllocationAsked,
 ): Promise<{ slice: SliceRecord; made: Sliver[] }> {
   const all = await at.store.slices()
-  const hosts = await freeHosts(at, all)
+  const hosts = hostsLessPromised(await at.store.hosts(), all)
   if (!hosts.some((h) => h.alive)) throw new Refusal('too-big', 'no host of this aggregate is up at present: try again later')
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const before = await at.store.slice(sliceUrn)
@@ -129,15 +127,4 @@ function refuseKnownNames(record: SliceRecord, topology: Topology): void {
   const known = new Set(record.slivers.map((s) => s.clientId))
   const twice = topology.nodes.find((n) => known.has(n.clientId))
   if (twice) throw new Refusal('exists', `the slice has a node ${twice.clientId} already: delete it first, or ask for other client_ids`)
-}
-
-/** Hosts with what is promised to slivers that are allocated, or being provisioned, and not yet known to them taken off. */
-async function freeHosts(at: AmParts, slices: SliceRecord[]): Promise<HostRecord[]> {
-  const isMade = (v: Sliver) => v.allocation === 'geni_provisioned' && ['geni_notready', 'geni_configuring'].includes(v.operational)
-  const promised = slices.flatMap((s) => s.slivers.filter((v) =>
-    v.allocation === 'geni_allocated' || (s.operation?.kind === 'provision' && isMade(v))))
-  return (await at.store.hosts()).map((host) => ({
-    ...host,
-    memoryFreeMiB: host.memoryFreeMiB - promised.filter((s) => s.host === host.host).reduce((sum, s) => sum + s.node.memoryMiB + overheadMiB, 0),
-  }))
 }

@@ -108,9 +108,9 @@ describe('a call', () => {
   })
 
   it('never sends a code that jFed does not know', () => {
-    const refusals = ['bad-arguments', 'bad-version', 'forbidden', 'not-found', 'busy', 'unsupported', 'exists', 'expired', 'too-big', 'shut-down', 'refused'] as const
+    const refusals = ['bad-arguments', 'bad-version', 'forbidden', 'not-found', 'busy', 'unsupported', 'exists', 'expired', 'too-big', 'shut-down', 'refused', 'no-vlan'] as const
     const failures = ['host-lost', 'timed-out', 'no-space', 'aborted', 'damaged', 'failed'] as const
-    assert.deepEqual(refusals.map((c) => codeOf(new Refusal(c, ''))), [1, 4, 3, 12, 14, 13, 17, 15, 6, 11, 7])
+    assert.deepEqual(refusals.map((c) => codeOf(new Refusal(c, ''))), [1, 4, 3, 12, 14, 13, 17, 15, 6, 11, 7, 24])
     assert.deepEqual(failures.map((c) => codeOf(new Failure(c, ''))), [2, 8, 2, 2, 2, 2])
     assert.equal(codeOf('thrown text'), 5)
   })
@@ -123,6 +123,17 @@ describe('ListResources', () => {
     assert.match(text, /component_id="urn:publicid:IDN\+lab.example\+node\+local"/)
     assert.match(text, /<available now="true"/)
     assert.match(text, /violin_snapshot/)
+  })
+
+  it('says of a host that it is full as soon as the rest of it is allocated, and leaves it out of what is available', async () => {
+    const am = await aggregate(500)
+    const list = async (options = {}) => ok(await am.call('ListResources', [am.credentials, { ...rspecVersion, ...options }])) as string
+    assert.match(await list(), /<available now="true"/)
+    ok(await am.allocate(['a', 'b']))
+    am.time.at += 1_500
+    assert.match(await list(), /<available now="false"/)
+    assert.doesNotMatch(await list({ geni_available: true }), /<node /)
+    refused(await am.allocate(['c']), 6, /node c needs 224 MiB of memory, local has 52 MiB left: ask for fewer or smaller nodes/)
   })
 
   it('wants to know the RSpec version, and knows one', async () => {
