@@ -64,9 +64,7 @@ export class VmRegistry {
     const { records, unreadable } = await readVmRecords(this.at.folder, this.at.layers.folder)
     this.unreadable = unreadable
     for (const [vm, { why }] of unreadable) this.at.log.error({ vm, why }, 'the record of a VM cannot be read: nothing is done with it')
-    for (const record of records) {
-      this.records.set(record.spec.vm, record)
-    }
+    for (const record of records) this.records.set(record.spec.vm, record)
     await Promise.all([...this.records.values()].map(async (record) => { // side by side: one that does not answer is waited for
       if (record.instance === null) return
       const taken = await takeOver(this.at, record.instance)
