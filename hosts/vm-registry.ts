@@ -218,10 +218,8 @@ export class VmRegistry {
     const socket = join(this.at.runFolder, `${spec.vm}.${run.slice(-8)}`)
     return {
       spec: { ...spec, logins: this.records.get(spec.vm)?.spec.logins ?? spec.logins }, run, layers: [...layers],
-      monitor: `${socket}.qmp`,
-      nicSockets: spec.nics.map((_, i) => `${socket}.n${i}`),
-      console: this.consolePath(spec.vm), config: this.configPath(spec.vm),
-      kernel: image.kernel, initrd: image.initrd, append: image.append,
+      monitor: `${socket}.qmp`, nicSockets: spec.nics.map((_, i) => `${socket}.n${i}`),
+      console: this.consolePath(spec.vm), config: this.configPath(spec.vm), kernel: image.kernel, initrd: image.initrd, append: image.append,
     }
   }
 
@@ -393,6 +391,5 @@ export class VmRegistry {
   private path(name: string): string { return join(this.at.folder, `${name}.json`) }
   private configPath(name: string): string { return join(this.at.folder, `${name}.config`) }
   private consolePath(name: string): string { return join(this.at.folder, `${name}.console`) }
-  /** What QEMU itself says: see hypervisor/qemu/qemu.ts. */
-  private hypervisorLogPath(name: string): string { return `${this.consolePath(name)}.qemu` }
+  private hypervisorLogPath(name: string): string { return `${this.consolePath(name)}.qemu` } // what QEMU itself says
 }
