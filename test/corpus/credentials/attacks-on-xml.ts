@@ -3,7 +3,7 @@ import { createHash, createHmac, createPublicKey, sign as signBytes, type KeyObj
 import { signCredential, takeApart } from '../../../certs/sign.js'
 import { canonical, elementsOf, onlyChild, withXml } from '../../../certs/xml-dom.js'
 import type { Draft } from './attack.js'
-import { credential, dayMs, edit, now, text, type World } from './world.js'
+import { credential, dayMs, edit, now, type World } from './world.js'
 
 const dsig = 'http://www.w3.org/2000/09/xmldsig#'
 const more = 'http://www.w3.org/2001/04/xmldsig-more#'
