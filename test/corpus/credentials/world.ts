@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Random } from '../../../base/random.js'
 import { makeUrn } from '../../../base/urn.js'
-import { splitPem, toPem } from '../../../certs/certificate.js'
+import { toPem } from '../../../certs/certificate.js'
 import { credentialElement, type CredentialText } from '../../../certs/credential-xml.js'
 import { der } from '../../../certs/der.js'
 import { keyFromPem, mint, newUuid, type Signer, type Wanted } from '../../../certs/mint.js'
@@ -122,5 +122,3 @@ export function edit(whole: string, from: string | RegExp, to: string): string {
   if (changed === whole) throw new Error(`nothing to replace: ${String(from)}`)
   return changed
 }
-
-export const chainOf = (pem: string): Buffer[] => splitPem(pem)

@@ -24,7 +24,7 @@ async function certs(...args: string[]) {
   const write = process.stdout.write.bind(process.stdout)
   let out = ''
   let err = ''
-  process.stdout.write = ((text: string) => { out += text; return true }) as typeof process.stdout.write
+  process.stdout.write = ((text: string) => { out += text; return true })
   try {
     await command.parseAsync(args, { from: 'user' })
   } catch (error) {
