@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
+import { join } from 'node:path'
 import { realRandom } from '../../../base/random.js'
 import { parseGeniCertificate, splitPem } from '../../../certs/certificate.js'
+import { verifyCredential } from '../../../certs/credential.js'
 import { credentialElement } from '../../../certs/credential-xml.js'
 import { delegate, type Holder } from '../../../certs/delegate.js'
 import type { User } from '../../../certs/issue.js'
 import { keyFromPem, mint, newUuid } from '../../../certs/mint.js'
 import { signCredential, takeApart } from '../../../certs/sign.js'
+import { loadTrust } from '../../../certs/trust-folder.js'
 import { ask, callerOf, certify, credential, dayMs, edit, field, now, pemOf, read, signerOf, usual } from './field.js'
 
 const holder = (user: User): Holder => ({ key: keyFromPem(read(user.key)), pem: read(user.certificate) })
@@ -101,6 +104,13 @@ describe('a delegated credential', () => {
     const xml = await credential({ owner: { urn, pem: curve.pem } })
     const answer = await asBob(await toBob({ xml, from: curve }))
     assert.ok(answer.allowed, JSON.stringify(answer))
+  })
+
+  it('is taken when another program has signed it', () => {
+    const xml = read(join(import.meta.dirname, '../../fixtures/credentials/delegated-by-xmlsec1.xml'))
+    const trust = loadTrust([join(import.meta.dirname, '../../corpus/credentials/world/root.pem')])
+    const got = verifyCredential(xml, trust, Date.UTC(2026, 5, 1, 12))
+    assert.deepEqual([got.ownerUrn, got.delegatedBy], ['urn:publicid:IDN+lab.example+user+bob', ['urn:publicid:IDN+lab.example+user+alice']])
   })
 
   describe('is refused', () => {
