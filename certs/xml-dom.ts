@@ -13,6 +13,8 @@ export type { XmlElement } from 'libxml2-wasm'
 const depthLimit = 32
 /** A credential has about 60 nodes; C14N takes quadratic time in attributes of one element. */
 const nodeLimit = 5_000
+/** C14N looks at all namespaces for each node, some microseconds each. A chain of five delegations has 600 nodes and 20 namespaces. */
+const workLimit = 40_000
 const attributeLimit = 32
 
 export const forbidden = (why: string, options?: ErrorOptions) => new Refusal('forbidden', why, options)
@@ -51,9 +53,11 @@ function parse(bytes: Buffer): XmlDocument {
 function checkShape(root: XmlElement): void {
   const ids = new Set<string>()
   let nodes = 0
+  let spaces = 0
   const visit = (element: XmlElement, depth: number): void => {
     if (depth > depthLimit) throw forbidden(`the credential nests deeper than ${depthLimit} elements`)
     checkAttributes(element, ids)
+    spaces += Object.keys(element.nsDeclarations).length
     let text = false
     let comment = false
     for (let child = element.firstChild; child !== null; child = child.next) {
@@ -66,6 +70,7 @@ function checkShape(root: XmlElement): void {
     if (text && comment) throw forbidden(`there is a comment inside the value of <${element.name}>`)
   }
   visit(root, 1)
+  if (nodes * spaces > workLimit) throw forbidden(`the credential has ${nodes} nodes and ${spaces} namespaces, which takes too long to verify`)
 }
 
 function checkAttributes(element: XmlElement, ids: Set<string>): void {

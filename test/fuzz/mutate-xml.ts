@@ -53,6 +53,7 @@ export function mutateXml(dice: Dice, text: string, others: readonly string[]): 
     () => put(one, spoiled(dice, whole(one), one.name)),
     () => put({ start: one.inner[0], end: one.inner[0] }, dice.pick(['<!-- c -->', '<?p i?>', '<![CDATA[x]]>', '&lt;', '&#65;', '\u0001', '<!DOCTYPE a>', ' ', 'x'])),
     () => put({ start: 0, end: 0 }, dice.pick(['<!DOCTYPE a [<!ENTITY xxe SYSTEM "file:///etc/passwd">]>', '\ufeff', ' ', '<?xml version="1.1"?>', '<!-- c -->'])),
+    () => put({ start: one.inner[0], end: one.inner[0] }, dense(1 + dice.below(16), dice.pick([10, 1_000, 4_000]))),
     () => {
       const other = dice.pick([...others, text])
       const foreign = elementsOf(other)
@@ -82,6 +83,13 @@ export function wrapSignature(dice: Dice, text: string): string {
     () => rest(forged).replace('<signatures>', `<x>${original}</x><signatures>`),
     () => rest(forged).replace('</signed-credential>', `${original}</signed-credential>`),
   ])()
+}
+
+/** Many names in scope for many elements: small for what it asks of whoever looks at all of them. */
+function dense(levels: number, leaves: number): string {
+  const names = (level: number) => Array.from({ length: 15 }, (_, i) => `xmlns:z${level}_${i}="urn:z${i}"`).join(' ')
+  const nested = Array.from({ length: levels }, (_, level) => level)
+  return `${nested.map((level) => `<z${level} ${names(level)}>`).join('')}${'<y/>'.repeat(leaves)}${nested.reverse().map((level) => `</z${level}>`).join('')}`
 }
 
 function renamed(element: string, from: string, to: string): string {

@@ -227,6 +227,11 @@ describe('a credential that was tampered with', () => {
       await refused(edit((await field()).credential, '<can_delegate>', '<can_delegate xmlns="\'">'), /no canonical form/)
       await refused(edit((await field()).credential, '<privileges>', '<privileges xmlns:x="relative">'), /no canonical form/)
     })
+    it('is refused when it has so many namespaces for so many elements that a canonical form would take seconds', async () => {
+      const names = Array.from({ length: 15 }, (_, i) => `xmlns:z${i}="urn:z${i}"`).join(' ')
+      const many = `<x ${names}>${'<y/>'.repeat(4_000)}</x><type>`
+      await refused(edit((await field()).credential, '<type>', many), /4\d{3} nodes and 1\d namespaces, which takes too long/)
+    })
     it('is refused when it is too big', async () => {
       await refused(`<signed-credential>${' '.repeat(300_000)}</signed-credential>`, /at most 262144 are read/)
     })
