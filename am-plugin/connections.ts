@@ -26,12 +26,13 @@ export class Connections {
     return this.open.size
   }
 
-  /** A TCP connection, before its handshake. False: it has been closed, since every other one is at work. */
+  /** A TCP connection, before its handshake. False: it has been closed, since every other one is at work, or it has gone already. */
   add(socket: Socket): boolean {
     socket.on('error', () => undefined)
     const connection = { socket, address: addressOf(socket.remoteAddress), calls: 0 }
     const key = keyOf(socket)
-    if (!this.makeRoom(connection.address)) {
+    const gone = socket.remotePort === undefined // before we came to it: it has no name to be counted by
+    if (gone || !this.makeRoom(connection.address)) {
       socket.destroy()
       return false
     }

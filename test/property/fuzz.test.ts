@@ -5,7 +5,7 @@ import { encodeLoosely } from '../fuzz/mutate-call.js'
 import { makeWorld, secret, type World } from '../fuzz/world.js'
 
 describe('calls that have been changed at random', function () {
-  this.timeout(300_000)
+  this.timeout(900_000) // a quarter of a minute alone, minutes beside much other work
   let world: World
   before(async () => { world = await makeWorld() })
 

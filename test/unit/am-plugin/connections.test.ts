@@ -63,6 +63,16 @@ describe('connections', () => {
     assert.equal(connections.size, 3)
   })
 
+  it('counts none that has gone before it was looked at', () => {
+    const connections = new Connections({ connections: 2, addressConnections: 2 })
+    for (let i = 0; i < 3; i++) {
+      const socket = new FakeSocket('192.0.2.1')
+      socket.destroy()
+      assert.equal(connections.add(socket as unknown as Socket), false)
+    }
+    assert.deepEqual([connections.size, opened(connections).taken, opened(connections).taken, connections.size], [0, true, true, 2])
+  })
+
   it('takes an IPv6 network for one address', () => {
     assert.equal(addressOf('::ffff:192.0.2.1'), '192.0.2.1')
     assert.equal(addressOf('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
