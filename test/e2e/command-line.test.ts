@@ -1,7 +1,7 @@
 // A user's first hour at the command line: the real `violin`, a whole aggregate with simulated VMs, and nothing prepared.
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { realClock, until } from '../../base/time.js'
@@ -134,6 +134,21 @@ describe('violin slice', function () {
     assert.match(await well('slice', 'events'), /snapshot-committed .*kept/)
     assert.match(await well('slice', 'console', 'a'), /simulated: booted/)
     assert.match(await well('status'), /\nprocesses +up \d+, redis \d+, switch \d+, agent \d+, worker \d+, am \d+\n[^]*\nmyslice +\S+ +a geni_ready, b geni_ready +2, /)
+  })
+
+  it('shows the operator whose slices there are, and takes one away from its user', async () => {
+    await well('slice', 'create', 'theirs', request)
+    assert.match(await well('slices'), /\nmyslice +\S+ +2 +[^]*\ntheirs +\S+ +2 +2 geni_ready/)
+    assert.match(await well('slivers', 'theirs'), /\nv-\S+ +theirs +a +geni_ready +local +128 MiB/)
+    assert.match(await well('who'), /user\+\S+ +myslice, theirs +4 +512 MiB/)
+    assert.match(await well('shutdown', 'theirs'), /slice\+theirs is shut down/)
+    const mine = await violin('slice', 'start', '--slice', 'theirs')
+    assert.deepEqual([mine.code, /was shut down: ask the operator/.test(mine.err)], [1, true], mine.err)
+    await well('expire', 'theirs')
+    const gone = await until(realClock, 30_000, 200, async () => (/\ntheirs +\S+ +0 .*shut down/.test(await well('slices')) ? true : undefined))
+    assert.ok(gone, await well('slices'))
+    const credentials = join(state, 'federation', 'slices') // the user has one slice again, so that it needs not be named
+    for (const file of readdirSync(credentials)) if (file.startsWith('theirs.')) rmSync(join(credentials, file))
   })
 
   it('deletes; when the aggregate has ended, commands say how to start it', async () => {
