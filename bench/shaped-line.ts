@@ -32,8 +32,8 @@ export class ShapedLine {
   private up: ChildProcess | undefined
   private nodes: ManifestNode[] = []
 
-  /** After: both VMs run, everybody can log in, and what measures serves. */
-  async open(): Promise<void> {
+  /** After: both VMs run, everybody can log in, and what measures serves. `edit`: of the request. */
+  async open(edit: (request: string) => string = (request) => request): Promise<void> {
     const url = await this.startUp()
     const tools = { clock, random: realRandom }
     const federation = join(this.folder, 'federation')
@@ -43,7 +43,7 @@ export class ShapedLine {
     const { urn, credential } = await issueSlice(federation, 'alice', 'line', { ...tools, lifeMs: 3_600_000 })
     const pem = (file: string) => readFileSync(file, 'utf8')
     this.slice = new SliceClient(makeAmClient({ url, key: pem(users[0]!.key), cert: pem(users[0]!.certificate), ca: pem(trust) }), urn, pem(credential), clock)
-    await this.slice.allocate(pem(join(root, 'examples', 'shaped-link.rspec')))
+    await this.slice.allocate(edit(pem(join(root, 'examples', 'shaped-link.rspec'))))
     const keys = people.map((name) => {
       const pair = newSshKeys()
       writeFileSync(this.keyOf(name), pair.private, { mode: 0o600 })
@@ -65,6 +65,10 @@ export class ShapedLine {
     return new Promise((done, fail) => {
       execFile('ssh', words, { timeout: bootMs }, (error, out, said) => (error ? fail(new Error(`${error.message}: ${said}`)) : done(out)))
     })
+  }
+
+  sliverOf(node: Node): string {
+    return this.nodes.find((one) => one.clientId === node)!.sliver
   }
 
   async time(count: number, perSecond: number): Promise<Timed> {
