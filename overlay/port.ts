@@ -53,6 +53,7 @@ export class Port {
   longestHoldMs = 0
   readonly channels = new Map<number, ChannelCount>()
   private readonly shapers = new Map<number, Shaper<Waiting>>()
+  private landing = Infinity
   private queue: Waiting[] = []
   private queuedBytes = 0
   private written: Waiting[] = []
@@ -85,20 +86,24 @@ export class Port {
     }
     const dropped = shaper.offer(waiting, frame.bytes.length, this.context.now())
     if (dropped) return this.drop(frame, dropped)
-    this.context.onFlight(shaper.nextDue()!)
+    const due = shaper.nextDue()!
+    this.landing = Math.min(this.landing, due)
+    this.context.onFlight(due)
   }
 
   /** What was in flight and has arrived by `now` waits like everything else. */
   land(now: number): void {
-    if (this.shapers.size === 0) return
-    const arrived = [...this.shapers.values()].flatMap((shaper) => shaper.arrived(now)).sort((a, b) => a.due - b.due)
+    if (now < this.landing) return // asked every ms, on a LAN of many
+    const shapers = [...this.shapers.values()]
+    const arrived = shapers.flatMap((shaper) => shaper.arrived(now)).sort((a, b) => a.due - b.due)
+    this.landing = Math.min(Infinity, ...shapers.map((shaper) => shaper.nextDue() ?? Infinity))
     for (const { item } of arrived) this.enqueue(item)
     if (arrived.length > 0) this.pump()
   }
 
   /** When the next frame in flight arrives; Infinity when none is. */
   nextLanding(): number {
-    return Math.min(Infinity, ...[...this.shapers.values()].map((shaper) => shaper.nextDue() ?? Infinity))
+    return this.landing
   }
 
   /** Frames of a channel log enter before everything else, in their order. */

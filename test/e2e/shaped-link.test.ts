@@ -2,11 +2,14 @@
 // link slower, never faster. How near it is to what was asked is for bench/link.ts to say.
 import assert from 'node:assert/strict'
 import { people, ShapedLine } from '../../bench/shaped-line.js'
+import { text } from '../../cli/demo/slice-client.js'
 
 describe('a shaped link between real VMs', function () {
   this.timeout(300_000)
   const line = new ShapedLine()
-  before(() => line.open())
+  before(() => line.open((request) => request
+    .replace('<link_type', '<violin:link mtu="1480"/><link_type')
+    .replace('<interface client_id="a:if0">', '<services><execute shell="sh" command="echo it runs; hostname; exit 3"/></services>$&')))
   after(() => line.close())
 
   it('has VMs into which each user logs in by plain ssh, into an account of their own and with their own key only', async () => {
@@ -15,6 +18,12 @@ describe('a shaped link between real VMs', function () {
       assert.match(home, new RegExp(`^/home/${person}\\n1\\n$`))
     }
     await assert.rejects(line.ssh('a', 'bob', 'true', 'alice'), /Permission denied/)
+  })
+
+  it('has interfaces of the MTU asked for, and on its console what the request let execute, with how it ended', async () => {
+    assert.match(await line.ssh('a', 'alice', 'ip link; cat /var/log/execute-00.log'), /mtu 1480 [^]*\nit runs\na\n$/)
+    const [told] = await line.slice.action('violin_console', {}, [line.sliverOf('a')])
+    assert.match(text(told!, 'violin_console'), /violin: execute 00: it runs\r?\nviolin: execute 00: a\r?\nviolin: execute 00 ended with 3/)
   })
 
   async function keepsToItsShape(): Promise<void> {
