@@ -31,6 +31,8 @@ export interface AmParts {
   publicUrl: string
   software: string
   quotas: Quotas
+  /** Places that users may have files fetched from. */
+  sources?: readonly string[]
   clock: Clock
   random: Random
   log: Log

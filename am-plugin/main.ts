@@ -36,6 +36,7 @@ export interface AmConfig {
   quotas?: Quotas
   rate?: Rate | 'none'
   operators?: string[]
+  sources?: string[]
   logLevel?: string
 }
 
@@ -50,7 +51,7 @@ const parts: AmParts = {
   ownCertificate: new X509Certificate(readFileSync(config.certFile)).raw,
   operators: config.operators ?? [],
   publicUrl: config.publicUrl.replace(/\/$/, ''), software: config.software,
-  quotas: config.quotas ?? standardQuotas, clock, random, log, speakingTools: config.speakingTools ?? [],
+  quotas: config.quotas ?? standardQuotas, sources: config.sources ?? [], clock, random, log, speakingTools: config.speakingTools ?? [],
   ...(config.auditFile ? { audit: openAudit(config.auditFile, (err) => log.error({ err }, 'a line of the audit log could not be written')) } : {}),
 }
 const trust = new TrustFolder({

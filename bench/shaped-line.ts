@@ -29,6 +29,8 @@ type Person = (typeof people)[number]
 export class ShapedLine {
   slice!: SliceClient
   private readonly folder = mkdtempSync(join(tmpdir(), 'vline-'))
+  /** A place that the aggregate fetches from. */
+  readonly files = mkdtempSync(join(tmpdir(), 'vline-files-'))
   private up: ChildProcess | undefined
   private nodes: ManifestNode[] = []
 
@@ -83,7 +85,6 @@ export class ShapedLine {
   async snapshot(): Promise<void> {
     const before = (await this.slice.snapshots()).length
     await this.slice.action('violin_snapshot')
-    await this.slice.waitForSnapshot(() => true, snapshotMs)
     await this.slice.waitFor('geni_ready', snapshotMs)
     if ((await this.slice.snapshots()).length !== before + 1) throw new Error('no snapshot was taken')
   }
@@ -100,7 +101,7 @@ export class ShapedLine {
       up.kill('SIGTERM')
       await ended
     }
-    rmSync(this.folder, { recursive: true, force: true })
+    for (const folder of [this.folder, this.files]) rmSync(folder, { recursive: true, force: true })
   }
 
   private keyOf(name: Person): string {
@@ -109,9 +110,8 @@ export class ShapedLine {
 
   private async startUp(): Promise<string> {
     const log = join(this.folder, 'up.log')
-    const up = spawn(process.execPath, [main, 'up', '--state', this.folder, '--listen', '127.0.0.1:0', '--hypervisor', 'qemu'], {
-      stdio: ['ignore', 'pipe', openSync(log, 'a')],
-    })
+    const words = ['--state', this.folder, '--listen', '127.0.0.1:0', '--hypervisor', 'qemu', '--sources', `file://${this.files}`]
+    const up = spawn(process.execPath, [main, 'up', ...words], { stdio: ['ignore', 'pipe', openSync(log, 'a')] })
     this.up = up
     return new Promise((ready, fail) => {
       let said = ''

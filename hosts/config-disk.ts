@@ -5,29 +5,32 @@ import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { Refusal } from '../base/errors.js'
 import type { VmSpec } from '../slices/vm-spec.js'
-import { guestFiles, tar } from './guest-config.js'
+import { guestFiles, tar, untar } from './guest-config.js'
 
 const firstEntry = 'generation'
 /** Room for accounts that come later. */
 const leastBytes = 64 * 1024
 
-/** The disk of a new VM. */
-export function configDisk(spec: VmSpec): Buffer {
-  const content = contentOf(spec)
-  return padded(content, Math.max(leastBytes, Math.ceil(2 * content.length / 1024) * 1024)) // whole KiB: a disk is made of blocks
+type Files = Record<string, string | Buffer>
+
+/** The disk of a new VM. `archives`: what it installs (installs.ts). */
+export function configDisk(spec: VmSpec, archives: Files = {}): Buffer {
+  const content = contentOf(spec, archives)
+  const room = content.length + contentOf(spec, {}).length
+  return padded(content, Math.max(leastBytes, Math.ceil(room / 1024) * 1024)) // whole KiB: a disk is made of blocks
 }
 
 /** After: the disk says what `spec` says. Refuses, and changes nothing, when that does not fit. */
 export async function changeConfigDisk(path: string, spec: VmSpec): Promise<void> {
-  const content = contentOf(spec)
   const file = await open(path, 'r+')
   try {
-    const { size } = await file.stat()
-    const begin = await file.read(Buffer.alloc(firstEntry.length), 0, firstEntry.length, 0)
-    if (begin.buffer.toString('latin1') !== firstEntry) {
+    const before = await file.readFile()
+    const size = before.length
+    if (!before.subarray(0, firstEntry.length).equals(Buffer.from(firstEntry))) {
       const why = 'was made by an earlier version of this program, whose guests do not look for other accounts'
       throw new Refusal('unsupported', `${spec.clientId} ${why}: delete it and make it anew`)
     }
+    const content = contentOf(spec, archivesOn(before))
     if (content.length > size) {
       const room = `the configuration disk of ${spec.clientId} has room for ${size} bytes`
       throw new Refusal('too-big', `${room}, the accounts and keys need ${content.length}: give fewer keys`)
@@ -39,10 +42,13 @@ export async function changeConfigDisk(path: string, spec: VmSpec): Promise<void
   }
 }
 
-function contentOf(spec: VmSpec): Buffer {
+function contentOf(spec: VmSpec, archives: Files): Buffer {
   const files = guestFiles(spec)
   const generation = createHash('sha256').update(JSON.stringify(files)).digest('hex')
-  return tar({ [firstEntry]: `${generation}\n`, ...files })
+  return tar({ [firstEntry]: `${generation}\n`, ...files, ...archives })
 }
+
+/** A guest that has not booted yet has still to install them. */
+const archivesOn = (disk: Buffer): Files => Object.fromEntries(Object.entries(untar(disk)).filter(([name]) => name.startsWith('install/')))
 
 const padded = (content: Buffer, size: number): Buffer => Buffer.concat([content, Buffer.alloc(size - content.length)])

@@ -16,13 +16,25 @@ export function guestFiles(spec: VmSpec): Record<string, string> {
 }
 
 /** POSIX ustar with one entry for each file; names up to 100 bytes, which all of ours are. */
-export function tar(files: Record<string, string>): Buffer {
+export function tar(files: Record<string, string | Buffer>): Buffer {
   const blocks: Buffer[] = []
   for (const [name, text] of Object.entries(files)) {
-    const body = Buffer.from(text)
+    const body = typeof text === 'string' ? Buffer.from(text) : text
     blocks.push(header(name, body.length), body, Buffer.alloc((512 - (body.length % 512)) % 512))
   }
   return Buffer.concat([...blocks, Buffer.alloc(1024)])
+}
+
+/** The files of such a tar, up to its end. */
+export function untar(bytes: Buffer): Record<string, Buffer> {
+  const files: Record<string, Buffer> = {}
+  for (let at = 0; at + 512 <= bytes.length && bytes[at] !== 0;) {
+    const text = (from: number, length: number) => bytes.subarray(at + from, at + from + length).toString('latin1').split('\0', 1)[0]!
+    const size = parseInt(text(124, 12), 8)
+    files[text(0, 100)] = bytes.subarray(at + 512, at + 512 + size)
+    at += 512 + Math.ceil(size / 512) * 512
+  }
+  return files
 }
 
 function header(name: string, size: number): Buffer {

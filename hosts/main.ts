@@ -37,6 +37,8 @@ export interface AgentConfig {
   socket: string
   switchSocket: string
   imageFolder: string
+  /** Places that archives may be fetched from. */
+  sources?: string[]
   /** `simulated` needs neither image nor QEMU. */
   hypervisor: 'qemu' | 'simulated'
   qemu: string
@@ -72,7 +74,7 @@ const switchLink: SwitchLink = new SwitchLink({
 })
 const registry: VmRegistry = new VmRegistry({
   folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
-  images: new Map([[image.name, image]]), clock, log,
+  images: new Map([[image.name, image]]), sources: config.sources ?? [], clock, log,
   onChange: (report) => served.by?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
   cutIsOver: (slice) => participants.settled(slice),

@@ -16,6 +16,7 @@ import { calibrate } from './calibrate.js'
 import { closeRunOf } from './close-run.js'
 import { changeConfigDisk, configDisk } from './config-disk.js'
 import { boundConsoles, readConsole, removeConsole } from './console.js'
+import { installFiles } from './installs.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { GuestImage } from './guest-image.js'
 import type { Layers } from './layers.js'
@@ -37,6 +38,8 @@ export interface RegistryParts {
   clock: Clock
   log: Log
   onChange(report: VmReport): void
+  /** Places to fetch from. */
+  sources?: readonly string[]
   /** Settles once no cut of this slice is under way that could still stop its VMs. */
   cutIsOver(slice: string): Promise<void>
   /** Is it stopped for a suspension that is sealed and not decided? The one exception to "never left paused". */
@@ -81,10 +84,10 @@ export class VmRegistry {
     if (this.records.has(spec.vm)) return
     refuseUnreadable(this.unreadable, spec.vm)
     if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
+    await writeDurably(this.configPath(spec.vm), configDisk(spec, await installFiles(spec, this.at.sources))) // first: what it fetches may not be there
     const name = `${spec.vm}.0.qcow2`
     this.stillNoted.add(name) // it is in no record yet, and may not be collected
     const base = await this.at.layers.create(name, { sizeMiB: spec.diskMiB })
-    await writeDurably(this.configPath(spec.vm), configDisk(spec))
     const record: VmRecord = { format: 1, spec, condition: 'defined', reason: '', layers: [base], instance: null }
     this.records.set(spec.vm, record)
     this.stillNoted.delete(name)

@@ -1,5 +1,6 @@
 // One <node> of a request: its virtual machine, its commands, its interfaces.
 import { Refusal } from '../base/errors.js'
+import { readSource } from '../base/source.js'
 import { parseUrn, sameUrn } from '../base/urn.js'
 import { formatNetmask, isHostAddress, parseIpv4, parseNetmask, type Address, type Addressed } from './address.js'
 import { readCount, readDuration } from './checkpoint.js'
@@ -7,12 +8,12 @@ import { formatDuration } from './duration.js'
 import { defaultSliverType, rspecNs, sliverTypes, violinNs } from './names.js'
 import { checkChildren, readClientId, refuse } from './request-parts.js'
 import { attribute, childrenOf, type XmlElement } from './xml.js'
-import type { ExecuteService, Node } from './topology.js'
+import type { ExecuteService, InstallService, Node } from './topology.js'
 
 /** A node before its addresses are assigned: `interfaces` is filled from `requested`. */
 export interface RequestedNode extends Node { element: XmlElement; requested: Addressed[] }
 
-interface NodeOptions { componentManager: string; images: readonly string[]; defaultImage: string }
+interface NodeOptions { componentManager: string; images: readonly string[]; defaultImage: string; sources?: readonly string[] }
 
 /** Size of a VM when the request does not say; [default, smallest, largest]. */
 const sizes = { memory_mib: [128, 64, 65_536], cpus: [1, 1, 16], disk_mib: [64, 16, 1_048_576] } as const
@@ -20,6 +21,9 @@ const sizes = { memory_mib: [128, 64, 65_536], cpus: [1, 1, 16], disk_mib: [64, 
 const watchdogs = { leastMs: 5_000, mostMs: 3_600_000 }
 const standardPrefix = 24
 const longestCommand = 16_384
+const mostInstalls = 8
+const archiveForm = /\.(tar|tgz|tar\.gz)$/
+const archiveTypes = ['tar', 'tgz', 'tar.gz']
 /** The guest has busybox's shell, and bash scripts break in it in ways that nobody sees. */
 const shells = ['sh', '/bin/sh']
 const hostName = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/
@@ -39,7 +43,7 @@ export function readNode(node: XmlElement, options: NodeOptions, maxInterfaces: 
   if (interfaces.length > maxInterfaces) throw refuse(node, `has ${interfaces.length} interfaces; at most ${maxInterfaces} are possible`, 'unsupported')
   const componentId = attribute(node, 'component_id')
   return {
-    element: node, clientId, ...readSliverType(node, options), execute: readExecute(node), interfaces: [],
+    element: node, clientId, ...readSliverType(node, options), ...readInstalls(node, options), execute: readExecute(node), interfaces: [],
     requested: interfaces.map(readInterface), ...componentId ? { componentId } : {},
   }
 }
@@ -90,9 +94,27 @@ function readImage(node: XmlElement, type: XmlElement, { componentManager, image
     + `which is not here; there are: ${images.join(', ')}`)
 }
 
+function readInstalls(node: XmlElement, { sources = [] }: NodeOptions): { install?: InstallService[] } {
+  const elements = childrenOf(node, rspecNs, 'services').flatMap((services) => childrenOf(services, rspecNs, 'install'))
+  if (elements.length > mostInstalls) throw refuse(node, `has ${elements.length} archives to install; at most ${mostInstalls} are possible`, 'unsupported')
+  const install = elements.map((element): InstallService => {
+    const url = attribute(element, 'url')?.trim() ?? ''
+    const path = attribute(element, 'install_path')?.trim() ?? ''
+    if (!/^\/[\x21-\x7e]{0,200}$/.test(path)) throw refuse(element, `has install_path="${path.slice(0, 40)}"; it must be an absolute path`)
+    const source = readSource(url, sources)
+    if (typeof source === 'string') throw refuse(element, `is of "${url.slice(0, 200)}", ${source}`, 'unsupported')
+    const type = attribute(element, 'file_type')
+    if (type === undefined ? !archiveForm.test(new URL(source.url).pathname) : !archiveTypes.includes(type)) {
+      throw refuse(element, `is of "${url.slice(0, 200)}"; only archives are installed: ${archiveTypes.join(', ')}`, 'unsupported')
+    }
+    return { ...source, path }
+  })
+  return install.length === 0 ? {} : { install }
+}
+
 function readExecute(node: XmlElement): ExecuteService[] {
   return childrenOf(node, rspecNs, 'services').flatMap((services) => {
-    checkChildren(services, ['execute', 'login'], ['install'])
+    checkChildren(services, ['execute', 'install', 'login'], [])
     return childrenOf(services, rspecNs, 'execute').map((execute) => {
       const shell = attribute(execute, 'shell') ?? 'sh'
       const command = attribute(execute, 'command') ?? ''

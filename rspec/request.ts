@@ -22,6 +22,8 @@ export interface RequestOptions {
   defaultImage: string
   /** Addresses that the slice's other nodes have: no node gets them again, nor any other of their networks. */
   taken?: readonly Address[]
+  /** Places that users may have archives fetched from; none by default. */
+  sources?: readonly string[]
   limits?: Partial<RequestLimits>
 }
 

@@ -1,4 +1,5 @@
 // The typed topology of a request: what everybody below the XML shares. Pure data.
+import type { Source } from '../base/source.js'
 
 /** A policy of periodic snapshots, from <violin:rspec_checkpoint>. Durations in ms. */
 export interface CheckpointPolicy {
@@ -19,6 +20,8 @@ export interface CheckpointPolicy {
 }
 
 export interface Login { urn: string; name: string; keys: string[] }
+/** An archive to unpack in the node before anything is executed. */
+export interface InstallService extends Source { path: string }
 export interface ExecuteService { shell: string; command: string }
 
 export interface Interface {
@@ -41,6 +44,7 @@ export interface Node {
   /** component_id asked for, if any. */
   componentId?: string
   execute: ExecuteService[]
+  install?: InstallService[]
   interfaces: Interface[]
 }
 

@@ -37,7 +37,8 @@ export function hostsLessPromised(hosts: HostRecord[], slices: SliceRecord[]): H
   const promised = new Map<string, number>()
   for (const slice of slices) {
     for (const sliver of slice.slivers) {
-      const isNew = slice.operation?.kind === 'provision' && sliver.operational === 'geni_notready' && sliver.allocation === 'geni_provisioned'
+      const isNew = slice.operation?.kind === 'provision' && sliver.allocation === 'geni_provisioned' &&
+        ['geni_notready', 'geni_configuring'].includes(sliver.operational)
       if (sliver.allocation !== 'geni_allocated' && !isNew) continue
       promised.set(sliver.host, (promised.get(sliver.host) ?? 0) + sliver.node.memoryMiB + overheadMiB)
     }

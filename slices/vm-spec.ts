@@ -1,6 +1,6 @@
 // What a host must know to make one VM. Everything here is decided by the aggregate; the host adds pids and paths.
 import type { InboundShape } from '../overlay/slice-net.js'
-import type { ExecuteService, Login } from '../rspec/topology.js'
+import type { ExecuteService, InstallService, Login } from '../rspec/topology.js'
 
 export interface NicSpec {
   /** The port's number, unique in the slice for ever: the `source port` of every frame it sends. */
@@ -38,4 +38,5 @@ export interface VmSpec {
   /** /etc/hosts of the guest: every node of the slice by each of its addresses. */
   neighbours: { name: string; ip: string }[]
   execute: ExecuteService[]
+  install?: InstallService[]
 }

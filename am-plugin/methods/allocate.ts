@@ -53,7 +53,9 @@ async function allocateNow(
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const before = await at.store.slice(sliceUrn)
   const taken = before?.slivers.flatMap((s) => s.nics) ?? []
-  const topology = parseRequest(requestXml, { componentManager: at.urn, images, defaultImage: images[0] ?? '', taken })
+  const topology = parseRequest(requestXml, {
+    componentManager: at.urn, images, defaultImage: images[0] ?? '', taken, ...at.sources && { sources: at.sources },
+  })
   if (before) refuseRecord(before, granted, topology, alone)
   refuseOverQuota(at, all, { sliceUrn, granted, topology, before })
   const placement = placeVms({ nodes: topology.nodes, hosts })

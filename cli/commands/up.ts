@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseRate, standardRate, type Rate } from '../../am-plugin/rate-limit.js'
 import { explain } from '../../base/errors.js'
 import { limits } from '../../base/limits.js'
+import { readPlace } from '../../base/source.js'
 import { parseSize, shownSize } from '../../base/sizes.js'
 import { realClock } from '../../base/time.js'
 import { parseUrn } from '../../base/urn.js'
@@ -32,6 +33,7 @@ interface UpFlags {
   accelerator: 'auto' | 'kvm' | 'tcg'
   quota: Quotas
   freeFloor: number
+  sources?: string[]
   metrics?: { host: string; port: number }
   webhook?: string
   outlive: number
@@ -61,6 +63,7 @@ export function upCommand(at: Surroundings): Command {
     .option('--metrics <[host:]port>', 'figures for Prometheus at http://HOST:PORT/metrics (host: 127.0.0.1); without it there are none', parseMetrics)
     .addOption(new Option('--outlive <duration>', 'how long VMs run on when this is killed and not started again')
       .argParser(parseOutlive).default(limits.outliveMs, formatDuration(limits.outliveMs)))
+    .option('--sources <url,...>', 'places (https, file) below which users may have archives fetched for their nodes; without it none', parseSources)
     .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)
     .option('--operator <urn...>', 'users who may act on every slice, as violin slices and violin shutdown do', parseOperator)
     .option('--rate-limit <calls[/burst]>', `calls a second that each caller may make, and how many at once after a pause; none lifts it ` +
@@ -145,6 +148,14 @@ export function parseWebhook(text: string): string {
     throw new InvalidArgumentError('a name or password in it is not sent: put a secret into its path or query')
   }
   return url.href
+}
+
+export function parseSources(text: string): string[] {
+  return text.split(',').map((part) => {
+    const place = readPlace(part)
+    if (place === undefined) throw new InvalidArgumentError(`${part.slice(0, 80)} is no place such as https://files.example.org/geni/ or file:///srv/geni/`)
+    return place
+  })
 }
 
 function parseQuota(text: string, before: Quotas): Quotas {

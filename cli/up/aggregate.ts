@@ -42,6 +42,8 @@ export interface UpOptions {
   rate?: Rate | 'none'
   /** URNs of users who may do everything; the aggregate's own certificate may in any case. */
   operators?: string[]
+  /** Places that users may have files fetched from. */
+  sources?: string[]
   /** No snapshot begins with less than this free. */
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
@@ -95,7 +97,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     const agent = nodeChild('agent', 'hosts/main.js', {
       host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
       switchSocket: layout.switchSocket, imageFolder: options.imageFolder, hypervisor: options.hypervisor,
-      qemu: 'qemu-system-x86_64', accelerator: options.accelerator, aloneMs: options.outliveMs,
+      qemu: 'qemu-system-x86_64', accelerator: options.accelerator, aloneMs: options.outliveMs, sources: options.sources,
     }, layout, options, clock, say, { pidFile: layout.agentPid })
     children.push(agent)
     await agent.startAnew()
@@ -109,7 +111,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
       listen: { host: options.listen.host, port }, publicUrl, authority: options.authority, keyFile: federation.am.key,
       certFile: federation.am.certificate, trust: options.trust.length > 0 ? options.trust : [federation.trust, federation.crls], redis,
       snapshotMode: options.snapshotMode, software: options.software, quotas: options.quotas, rate: options.rate, operators: options.operators,
-      acceptSha1: options.acceptSha1, speakingTools: options.tool, auditFile: join(layout.log, 'audit.log'),
+      sources: options.sources, acceptSha1: options.acceptSha1, speakingTools: options.tool, auditFile: join(layout.log, 'audit.log'),
     }, layout, options, clock, say))
     const url = `${publicUrl.replace(/\/$/, '')}/am/3.0`
     await writeDurably(layout.url, `${url}\n`) // for our own commands

@@ -58,8 +58,8 @@ export class FaultRig {
     this.orders = mkdtempSync(join(tmpdir(), 'vorders-'))
   }
 
-  /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. `vm`: of its VMs. */
-  async open(policy: string, vm = ''): Promise<void> {
+  /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. `vm`: of its VMs. `property`: of its LAN. */
+  async open(policy: string, vm = '', property = ''): Promise<void> {
     assert.ok(existsSync(main), 'build first: ./violin --version')
     const url = await this.startUp()
     this.port = Number(new URL(url).port)
@@ -74,6 +74,7 @@ export class FaultRig {
     this.slice = new SliceClient(am, issued.urn, pem(issued.credential), clock)
     const request = pem(join(root, 'examples', 'three-nodes.rspec'))
       .replace(/<violin:rspec_checkpoint[^]*?<\/violin:rspec_checkpoint>/, `<violin:rspec_checkpoint ${policy}/>`)
+      .replace('<link_type', `${property}<link_type`)
       .replaceAll('<sliver_type name="default-vm"/>', `<sliver_type name="default-vm"><violin:vm ${vm}/></sliver_type>`)
     await this.slice.allocate(request)
     const logins = loginsOf(text(await this.slice.provision([{ urn: user.urn, keys: [this.keys.public] }]), 'geni_rspec'))

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { parseListen, parseMetrics, parseOperator, parseOutlive, parseRateLimit, parseWebhook } from '../../../cli/commands/up.js'
+import {
+  parseListen, parseMetrics, parseOperator, parseOutlive, parseRateLimit, parseSources, parseWebhook,
+} from '../../../cli/commands/up.js'
 
 describe('the options of up', () => {
   it('--listen takes an IPv6 address in brackets', () => assert.deepEqual(parseListen('[::1]:8443'), { host: '::1', port: 8443 }))
@@ -18,6 +20,11 @@ describe('the options of up', () => {
   for (const wrong of ['', '24h', 'PT0S', 'P30D', '-PT1H']) {
     it(`--outlive refuses "${wrong}"`, () => assert.throws(() => parseOutlive(wrong), { code: 'commander.invalidArgument' }))
   }
+
+  it('--sources takes places of https and files', () => {
+    assert.deepEqual(parseSources('https://files.example.org/geni,file:///srv/geni/'), ['https://files.example.org/geni/', 'file:///srv/geni/'])
+    assert.throws(() => parseSources('https://a/,http://b/'), { code: 'commander.invalidArgument', message: /http:\/\/b\/ is no place such as/ })
+  })
 
   it('--webhook takes a URL of http or https', () => {
     assert.equal(parseWebhook('https://ops.example.org/violin?key=1'), 'https://ops.example.org/violin?key=1')

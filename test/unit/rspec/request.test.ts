@@ -55,6 +55,21 @@ describe('a request RSpec', () => {
     assert.equal(links[0]!.mtu, 1400)
   })
 
+  it('may have archives installed from the places that the operator names, and from nowhere else', () => {
+    const ask = (install: string, sources?: string[]) => parseRequest(
+      good('one-node').replace('<node client_id="only"/>', `<node client_id="only"><services>${install}</services></node>`), { ...options, ...sources && { sources } })
+    const sources = ['https://files.example.org/']
+    const one = (more: string) => `<install url="https://files.example.org/${more}/>`
+    assert.deepEqual(ask(one('a.tgz" install_path="/opt/a"') + one('b?x" install_path="/" file_type="tar"'), sources).nodes[0]!.install,
+      [{ url: 'https://files.example.org/a.tgz', path: '/opt/a' }, { url: 'https://files.example.org/b?x', path: '/' }])
+    assert.throws(() => ask(one('a.tgz" install_path="/opt"')),
+      { code: 'unsupported', message: /^line 3: <install> is of "https:\/\/\S+", and this aggregate fetches nothing: its operator has named no places \(up --sources\)$/ })
+    assert.throws(() => ask('<install url="https://h/a.tgz" install_path="/opt"/>', sources), { code: 'unsupported', message: /which is not below https/ })
+    assert.throws(() => ask(one('a.deb" install_path="/opt"'), sources), { code: 'unsupported', message: /only archives are installed: tar, tgz, tar.gz$/ })
+    assert.throws(() => ask(one('a.tgz" install_path="opt"'), sources), { code: 'bad-arguments', message: /it must be an absolute path/ })
+    assert.throws(() => ask(one('a.tgz"'), sources), { code: 'bad-arguments', message: /install_path=""/ })
+  })
+
   it('may ask for a watchdog of its VMs, from five seconds to an hour', () => {
     const { nodes } = parse(good('watchdog'))
     assert.deepEqual(nodes.map((one) => one.watchdogMs), [30_000, 5_000, 3_600_000, undefined])
