@@ -53,10 +53,9 @@ async function allocateNow(
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const before = await at.store.slice(sliceUrn)
   const taken = before?.slivers.flatMap((s) => s.nics) ?? []
-  const topology = parseRequest(requestXml, {
-    componentManager: at.urn, images, defaultImage: images[0] ?? '', taken, ...at.sources && { sources: at.sources },
-  })
-  if (before) refuseRecord(before, granted, topology, alone)
+  const known = { componentManager: at.urn, images, defaultImage: images[0] ?? '', ...at.sources && { sources: at.sources } }
+  if (before) refuseRecord(before, granted, parseRequest(requestXml, known), alone) // first: names that are there already have their own code
+  const topology = parseRequest(requestXml, { ...known, taken })
   refuseOverQuota(at, all, { sliceUrn, granted, topology, before })
   const placement = placeVms({ nodes: topology.nodes, hosts })
   if (!placement.placed) throw new Refusal('too-big', placement.why)
