@@ -92,14 +92,14 @@ describe('an operator', function () {
     assert.ok(await until(clock, 10_000, 100, async () => ((await metrics().catch(() => '')).includes('violin_rollback_seconds_count 1\n') ? true : undefined)))
   })
 
-  it('finds a call in the logs of AM and worker, and its operation in the agent\'s', () => {
+  it('finds a call in the logs of AM, audit and worker, and its operation in the agent\'s', () => {
     const lines = readdirSync(join(state, 'log')).filter((n) => n.endsWith('.log') && n !== 'redis.log').flatMap((name) =>
       readFileSync(join(state, 'log', name), 'utf8').split('\n').filter((text) => text !== '').map((text) => ({ name, text })))
     for (const [kind, tells] of [['snapshot', 'cut sealed -> ending'], ['rollback', 'restore done']] as const) {
       const begun = lines.find(({ name, text }) => name === 'am.log' && text.includes('operation begun') && text.includes(`"kind":"${kind}"`))
       const { call, op } = JSON.parse(begun!.text) as { call: string; op: string }
       const naming = (word: string) => lines.filter(({ text }) => text.includes(word))
-      assert.deepEqual([...new Set(naming(call).map((l) => l.name))].sort(), ['am.log', 'worker.log'])
+      assert.deepEqual([...new Set(naming(call).map((l) => l.name))].sort(), ['am.log', 'audit.log', 'worker.log'])
       assert.ok(naming(op).some((l) => l.name === 'agent.log' && l.text.includes(tells)), `${tells} of ${op}`)
     }
   })
