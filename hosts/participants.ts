@@ -212,7 +212,7 @@ export class Participants {
       case 'answer': return this.settle(cut, effect.ask, (w) => w.resolve(effect.report))
       case 'refuse': return this.settle(cut, effect.ask, (w) => w.reject(new Failure('aborted', effect.why)))
       case 'expire':
-        cut.timer = setTimeout(() => emit({ type: 'expired', phase: effect.phase }), effect.ms)
+        cut.timer = setTimeout(() => emit({ type: 'expired', phase: effect.phase }), effect.ms).unref() // a deadline alone keeps no process alive
         return
       case 'work': {
         const { order, outcome } = cut.running.state

@@ -15,9 +15,6 @@ import { useTempFolder } from '../../temp.js'
 const slice = '5f0c0d5e-0000-4000-8000-0000000000b1'
 const run = '0000000100000000'
 
-/** Waits without keeping the process: what waits for two minutes has no part here. */
-const idly = (ms: number) => new Promise<void>((done) => { setTimeout(done, ms).unref() })
-
 describe('the cuts of a host', () => {
   const folder = useTempFolder()
 
@@ -43,7 +40,7 @@ describe('the cuts of a host', () => {
     const journals = join(folder(), 'cuts')
     const participants = new Participants(journals, marks, {
       host: 'h1', store: join(folder(), 'store'), registry, layers: new Layers(join(folder(), 'layers'), hypervisor), switchLink,
-      hypervisor, clock: { ...clock, monotonic: () => clock.monotonic() + ahead.ms, sleep: idly }, log: silentLog, watchRoom: () => room.watch(),
+      hypervisor, clock: { ...clock, monotonic: () => clock.monotonic() + ahead.ms }, log: silentLog, watchRoom: () => room.watch(),
     })
     await participants.recover()
     const header = { slice, run, k: 2, op: 'op-2', token: 1 }

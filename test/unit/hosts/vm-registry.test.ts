@@ -156,6 +156,7 @@ describe('the VMs of a host', () => {
     await host.vm('b').kill('it hung')
     assert.deepEqual(host.registry.watched(), [])
     assert.ok(await until(clock, 2_000, 1, () => host.told.find((r) => r.vm === 'b' && r.condition === 'dead' && r.reason === 'it hung')))
+    await host.vm('c').kill() // or its login would be waited for, long after the test
   })
 
   it('that die leave the switch, and their record says why', async () => {
