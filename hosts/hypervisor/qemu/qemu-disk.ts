@@ -39,13 +39,17 @@ export class QemuDisk {
     try {
       await this.qmp.call('blockdev-add', layerNode(path, overlay.nodes, null, false))
     } catch (error) {
-      await this.dropOverlay(overlay)
+      await this.dropNode(overlay.nodes)
+      await rm(path, { force: true })
       throw error
     }
     return overlay
   }
 
+  /** What was added and is not used goes. QEMU is asked, since a flip may have been done though its answer never came: then it stays, and is a layer. */
   async dropOverlay({ path, nodes }: Overlay): Promise<void> {
+    await this.learn()
+    if (this.instance.layers.includes(path)) return
     await this.dropNode(nodes)
     await rm(path, { force: true })
   }

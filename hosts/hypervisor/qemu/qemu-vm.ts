@@ -211,11 +211,11 @@ export class QemuVm implements Vm {
     // A migration is never cancelled (that freezes the guest): its file is reserved, so it ends by itself.
     if (prepared.migrating) await this.saveEnds(prepared)
     await this.letRun()
-    this.prepared = undefined
     if (!prepared.flipped) await this.disk.dropOverlay(prepared.overlay)
     await this.setBackground(false).catch((error: unknown) => this.log.warn({ err: error }, 'background-snapshot stays on'))
     await prepared.sink.close().catch(() => undefined)
     await rm(prepared.plan.memoryFile, { force: true })
+    this.prepared = undefined // last: what has failed on the way is done again
   }
 
   async replaceLayers(layers: string[], by: string): Promise<void> {
