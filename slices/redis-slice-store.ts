@@ -3,24 +3,14 @@
 import type { Redis } from 'ioredis'
 import { Failure, Refusal } from '../base/errors.js'
 import { parseRecord, readableOr } from '../base/records.js'
-import type { FedEvent, SliceEvent } from './event.js'
 import type { Operation } from './operation.js'
+import { redisEvents, type EventFeed } from './redis-events.js'
 import type { HostRecord, KeptSnapshots, SliceStore } from './slice-store.js'
 import type { SliceRecord } from './slice.js'
 
-export interface RedisSliceStore extends SliceStore {
+export interface RedisSliceStore extends SliceStore, EventFeed {
   /** Where coordinators keep their state before they act. */
   journal: { save(op: string, state: unknown): Promise<void>; remove(op: string): Promise<void> }
-  /** The events of all slices, the newest 1000, numbered: for a reader that must not miss any. */
-  feed: {
-    /** The number of the newest; 0 before the first. */
-    last(): Promise<number>
-    /** Those after `n`, oldest first, at most `count`. */
-    after(n: number, count: number): Promise<FedEvent[]>
-    /** How far a reader of this name has come; undefined when it has not begun. */
-    read(reader: string): Promise<number | undefined>
-    noteRead(reader: string, n: number): Promise<void>
-  }
 }
 
 const updateTries = 50
@@ -30,8 +20,6 @@ const operationSeconds = 30 * 24 * 3600
 /** The index from slivers to slices is written again with every change; of a sliver that is gone it ends by itself. */
 const sliverIndexSeconds = 400 * 24 * 3600
 const format = 1
-const keptEvents = 1000
-const eventSeconds = 30 * 24 * 3600
 
 // KEYS: operation, list of the slice's operations. ARGV: value, id, seconds to keep both.
 const putOperation = `
@@ -64,24 +52,15 @@ redis.call('DEL', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[2])
 return 1`
 
-// KEYS: the slice's list, number of the newest event, stream of all. ARGV: event, how many are kept, seconds, event for the stream.
-const addEvent = `
-redis.call('RPUSH', KEYS[1], ARGV[1])
-redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-local n = redis.call('INCR', KEYS[2])
-redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[2], n .. '-0', 'event', ARGV[4])`
-
 const sliceKey = (urn: string): string => `slice:${urn.toLowerCase()}`
 const sliverKey = (urn: string): string => `sliver:${urn.toLowerCase()}`
 const operationKey = (id: string): string => `op:${id}`
 const listKey = (sliceUrn: string): string => `ops:${sliceUrn.toLowerCase()}`
-const eventsKey = (sliceUuid: string): string => `events:${sliceUuid.toLowerCase()}`
-const readKey = (reader: string): string => `events-read:${reader}`
-const newestEvent = 'event-number'
-const allEvents = 'event-feed'
 const allSlices = 'slices'
 const keptKey = 'kept-snapshots'
+
+/** Finds a record for a list; one that cannot be read is told and left out. */
+type Readable = <T>(what: string, find: () => Promise<T | undefined>) => Promise<T | undefined>
 
 /**
  * `tell`: told once of every record that cannot be read (damaged, or of a format that we do not know). Asked for by name it is an
@@ -89,13 +68,22 @@ const keptKey = 'kept-snapshots'
  */
 export function openSliceStore(redis: Redis, tell: (what: string, why: string) => void = () => undefined): RedisSliceStore {
   const told = new Set<string>()
-  async function readable<T>(what: string, find: () => Promise<T | undefined>): Promise<T | undefined> {
-    return readableOr(find, (why) => {
-      if (!told.has(what)) tell(what, why)
-      told.add(what)
-    })
+  const readable: Readable = (what, find) => readableOr(find, (why) => {
+    if (!told.has(what)) tell(what, why)
+    told.add(what)
+  })
+  return {
+    ...sliceRecords(redis, readable), ...operationRecords(redis, readable), ...otherRecords(redis, readable), ...redisEvents(redis),
+    journal: {
+      save: async (op, state) => { await redis.set(`cut:${op}`, JSON.stringify(state)) },
+      remove: async (op) => { await redis.del(`cut:${op}`) },
+    },
   }
+}
 
+type SliceRecords = Pick<SliceStore, 'slice' | 'slices' | 'sliceOfSliver' | 'create' | 'update' | 'remove'>
+
+function sliceRecords(redis: Redis, readable: Readable): SliceRecords {
   async function swap(record: SliceRecord, expected: number, operation?: Operation): Promise<boolean> {
     const keys = [sliceKey(record.urn), allSlices, ...(operation ? [operationKey(operation.id), listKey(operation.slice)] : [])]
     // before the record: an entry too many is harmless (sliceOfSliver looks into the record), one too few hides a sliver
@@ -105,13 +93,8 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
       ...(operation ? [JSON.stringify(operation), operation.id, operationSeconds] : []),
     )
     if (done !== 1) return false
-    if (operation) await trim(operation.slice)
+    if (operation) await trim(redis, operation.slice)
     return true
-  }
-
-  async function trim(sliceUrn: string): Promise<void> {
-    for (const old of await redis.lrange(listKey(sliceUrn), keptOperations, -1)) await redis.del(operationKey(old))
-    await redis.ltrim(listKey(sliceUrn), 0, keptOperations - 1)
   }
 
   async function slice(urn: string): Promise<SliceRecord | undefined> {
@@ -147,19 +130,37 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
     async remove(urn, rev) {
       return (await redis.eval(compareAndRemove, 2, sliceKey(urn), allSlices, rev, urn.toLowerCase())) === 1
     },
+  }
+}
+
+function operationRecords(redis: Redis, readable: Readable): Pick<SliceStore, 'operation' | 'saveOperation' | 'operations'> {
+  return {
     async operation(id) {
       return read<Operation>(await redis.get(operationKey(id)), id)
     },
     async saveOperation(operation) {
       const keys = [operationKey(operation.id), listKey(operation.slice)]
       await redis.eval(saveOperation, keys.length, ...keys, JSON.stringify(operation), operation.id, operationSeconds)
-      await trim(operation.slice)
+      await trim(redis, operation.slice)
     },
     async operations(sliceUrn, count) {
       const ids = await redis.lrange(listKey(sliceUrn), 0, count - 1)
       const found = await Promise.all(ids.map((id) => readable(id, async () => read<Operation>(await redis.get(operationKey(id)), id))))
       return found.filter((o): o is Operation => o !== undefined)
     },
+  }
+}
+
+/** Only the newest operations of a slice are kept. */
+async function trim(redis: Redis, sliceUrn: string): Promise<void> {
+  for (const old of await redis.lrange(listKey(sliceUrn), keptOperations, -1)) await redis.del(operationKey(old))
+  await redis.ltrim(listKey(sliceUrn), 0, keptOperations - 1)
+}
+
+type OtherRecords = Pick<SliceStore, 'hosts' | 'saveHost' | 'snapshots' | 'saveSnapshots' | 'kept' | 'keep' | 'forgetKept'>
+
+function otherRecords(redis: Redis, readable: Readable): OtherRecords {
+  return {
     async hosts() {
       const all = await redis.hgetall('hosts')
       return Object.keys(all).sort().map((name) => JSON.parse(all[name]!) as HostRecord)
@@ -175,13 +176,6 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
       if (entries.length === 0) await redis.del(`snapshots:${sliceUuid}`)
       else await redis.set(`snapshots:${sliceUuid}`, JSON.stringify(entries))
     },
-    async addEvent(sliceUuid, event) {
-      const fed = JSON.stringify({ uuid: sliceUuid, event })
-      await redis.eval(addEvent, 3, eventsKey(sliceUuid), newestEvent, allEvents, JSON.stringify(event), keptEvents, eventSeconds, fed)
-    },
-    async events(sliceUuid, count) {
-      return (await redis.lrange(eventsKey(sliceUuid), -count, -1)).map((text) => JSON.parse(text) as SliceEvent)
-    },
     async kept() {
       const all = await redis.hgetall(keptKey)
       const found = await Promise.all(Object.keys(all).sort().map((uuid) => readable(uuid, async () => read<KeptSnapshots>(all[uuid]!, uuid))))
@@ -192,22 +186,6 @@ export function openSliceStore(redis: Redis, tell: (what: string, why: string) =
     },
     async forgetKept(sliceUuid) {
       await redis.hdel(keptKey, sliceUuid)
-    },
-    feed: {
-      last: async () => Number(await redis.get(newestEvent) ?? 0),
-      async after(n, count) {
-        const entries = await redis.xrange(allEvents, `${n + 1}-0`, '+', 'COUNT', count)
-        return entries.map(([id, fields]) => ({ n: parseInt(id, 10), ...JSON.parse(fields[1]!) as Omit<FedEvent, 'n'> }))
-      },
-      async read(reader) {
-        const n = await redis.get(readKey(reader))
-        return n === null ? undefined : Number(n)
-      },
-      noteRead: async (reader, n) => { await redis.set(readKey(reader), n, 'EX', eventSeconds) },
-    },
-    journal: {
-      save: async (op, state) => { await redis.set(`cut:${op}`, JSON.stringify(state)) },
-      remove: async (op) => { await redis.del(`cut:${op}`) },
     },
   }
 }

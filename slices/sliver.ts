@@ -1,8 +1,8 @@
 // A sliver is one VM of a slice. Its two states follow the AM API v3 (geni_* names are the wire's own); the tables say
 // what may follow what, and asking for anything else is refused before anything is touched.
-import type { InboundShape } from '../overlay/slice-net.js'
 import type { Node } from '../rspec/topology.js'
 import type { Login } from '../rspec/topology.js'
+import type { NicSpec } from './vm-spec.js'
 
 export type AllocationState = 'geni_unallocated' | 'geni_allocated' | 'geni_provisioned'
 
@@ -14,17 +14,8 @@ export type OperationalState =
   | 'geni_pending_allocation' | 'geni_notready' | 'geni_configuring' | 'geni_ready' | 'geni_stopping' | 'geni_failed' | 'geni_updating_users'
   | 'violin_snapshotting' | 'violin_suspending' | 'violin_suspended' | 'violin_resuming' | 'violin_rolling_back'
 
-export interface SliverNic {
-  port: number
-  clientId: string
-  lan: string
-  mac: string
-  ip: string
-  prefixLength: number
-  /** How frames of other ports come to this one, where the link is shaped. */
-  shapes?: InboundShape[]
-  mtu?: number
-}
+/** The interface that its VM has, under its client_id in the request. */
+export interface SliverNic extends Omit<NicSpec, 'name'> { clientId: string }
 
 export interface Sliver {
   /** [a-z0-9-]+: the name of its VM on the host and the last part of its URN. */
