@@ -25,58 +25,81 @@ const askMs = 15_000
 const consoleMs = 8_000
 const awayMs = 8_000
 
-/** Connects to all hosts. Fails when one does not answer within half a minute. */
-export async function connectHosts(at: { hosts: { name: string; socket: string }[]; log: Log; clock: Clock }): Promise<HostLinks> {
-  const changed = new Set<(report: VmReport, host: string) => void>()
-  const lost = new Set<(host: string) => void>()
-  const back = new Set<(host: string) => void>()
-  const links = new Map<string, RpcClient>()
-  let closed = false
+interface HostAddress { name: string; socket: string }
 
-  async function open(host: { name: string; socket: string }): Promise<void> {
-    const rpc = await connectRpc(host.socket, `the agent of ${host.name}`)
-    links.set(host.name, rpc)
-    rpc.onNotification('vmChanged', (report: VmReport) => { for (const listener of changed) listener(report, host.name) })
-    rpc.onClose(() => {
-      links.delete(host.name)
-      if (closed) return
-      at.log.warn({ host: host.name }, 'the agent is gone: connecting again')
-      for (const listener of lost) listener(host.name)
-      void reopen(host)
-    })
+/** The connections themselves: each is opened again when it is lost, until all are closed. */
+class Connections {
+  readonly changed = new Set<(report: VmReport, host: string) => void>()
+  readonly lost = new Set<(host: string) => void>()
+  readonly back = new Set<(host: string) => void>()
+  private readonly links = new Map<string, RpcClient>()
+  private readonly log: Log
+  private readonly clock: Clock
+  private closed = false
+
+  constructor({ log, clock }: { log: Log; clock: Clock }) {
+    this.log = log
+    this.clock = clock
   }
 
-  async function reopen(host: { name: string; socket: string }): Promise<void> {
-    for (let told = false; !closed;) {
-      try {
-        await open(host)
-        for (const listener of back) listener(host.name)
-        for (const report of await ask<VmReport[]>(host.name, 'reports', {}, askMs)) for (const listener of changed) listener(report, host.name)
-        return
-      } catch (error) {
-        if (!told) at.log.warn({ host: host.name, why: explain(error) }, 'the agent does not answer yet')
-        told = true
-        await at.clock.sleep(reconnectMs)
-      }
-    }
-  }
-
-  /** An agent that is away for a moment (it is being started again) is waited for; one that was lost in mid-call is an error. */
-  async function ask<T>(host: string, method: string, params: unknown, timeoutMs: number): Promise<T> {
-    const rpc = await until(at.clock, Math.min(timeoutMs, awayMs), reconnectMs, () => (closed ? null : links.get(host))) // closed: nobody will come
-    if (!rpc) throw new Failure('host-lost', `the agent of ${host} is not connected`)
-    return rpc.request<T>(method, params, timeoutMs)
-  }
-
-  for (const host of at.hosts) {
+  /** Fails when the host does not answer within half a minute. */
+  async connect(host: HostAddress): Promise<void> {
     let last: unknown
-    const connected = await until(at.clock, firstConnectMs, reconnectMs, () => open(host).then(() => true, (error: unknown) => {
+    const connected = await until(this.clock, firstConnectMs, reconnectMs, () => this.open(host).then(() => true, (error: unknown) => {
       last = error
       return undefined
     }))
     if (!connected) throw new Failure('host-lost', `the agent of ${host.name} does not answer`, { cause: last })
   }
 
+  /** An agent that is away for a moment (it is being started again) is waited for; one that was lost in mid-call is an error. */
+  async ask<T>(host: string, method: string, params: unknown, timeoutMs: number): Promise<T> {
+    const there = () => (this.closed ? null : this.links.get(host)) // closed: nobody will come
+    const rpc = await until(this.clock, Math.min(timeoutMs, awayMs), reconnectMs, there)
+    if (!rpc) throw new Failure('host-lost', `the agent of ${host} is not connected`)
+    return rpc.request<T>(method, params, timeoutMs)
+  }
+
+  close(): void {
+    this.closed = true
+    for (const rpc of this.links.values()) rpc.close()
+  }
+
+  private async open(host: HostAddress): Promise<void> {
+    const rpc = await connectRpc(host.socket, `the agent of ${host.name}`)
+    this.links.set(host.name, rpc)
+    rpc.onNotification('vmChanged', (report: VmReport) => { for (const listener of this.changed) listener(report, host.name) })
+    rpc.onClose(() => {
+      this.links.delete(host.name)
+      if (this.closed) return
+      this.log.warn({ host: host.name }, 'the agent is gone: connecting again')
+      for (const listener of this.lost) listener(host.name)
+      void this.reopen(host)
+    })
+  }
+
+  private async reopen(host: HostAddress): Promise<void> {
+    for (let told = false; !this.closed;) {
+      try {
+        await this.open(host)
+        for (const listener of this.back) listener(host.name)
+        const reports = await this.ask<VmReport[]>(host.name, 'reports', {}, askMs)
+        for (const report of reports) for (const listener of this.changed) listener(report, host.name)
+        return
+      } catch (error) {
+        if (!told) this.log.warn({ host: host.name, why: explain(error) }, 'the agent does not answer yet')
+        told = true
+        await this.clock.sleep(reconnectMs)
+      }
+    }
+  }
+}
+
+/** Connects to all hosts. Fails when one does not answer within half a minute. */
+export async function connectHosts(at: { hosts: HostAddress[]; log: Log; clock: Clock }): Promise<HostLinks> {
+  const connections = new Connections(at)
+  for (const host of at.hosts) await connections.connect(host)
+  const ask: Connections['ask'] = (...what) => connections.ask(...what)
   return {
     hosts: () => at.hosts.map((h) => h.name),
     capacity: (host) => ask<HostCapacity>(host, 'capacity', {}, askMs),
@@ -89,12 +112,9 @@ export async function connectHosts(at: { hosts: { name: string; socket: string }
     reports: (host) => ask<VmReport[]>(host, 'reports', {}, askMs),
     ask: <K extends keyof AgentAsks>(host: string, method: K, detail: AgentAsks[K][0], timeoutMs: number) =>
       ask<AgentAsks[K][1]>(host, method, detail, timeoutMs),
-    onVmChanged: (listener) => { changed.add(listener) },
-    onHostLost: (listener) => { lost.add(listener) },
-    onHostBack: (listener) => { back.add(listener) },
-    close: () => {
-      closed = true
-      for (const rpc of links.values()) rpc.close()
-    },
+    onVmChanged: (listener) => { connections.changed.add(listener) },
+    onHostLost: (listener) => { connections.lost.add(listener) },
+    onHostBack: (listener) => { connections.back.add(listener) },
+    close: () => connections.close(),
   }
 }
