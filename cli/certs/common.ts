@@ -1,5 +1,7 @@
 // What the commands of `violin certs` share: options and output.
+import { readFileSync } from 'node:fs'
 import { InvalidArgumentError, type Command } from 'commander'
+import { Refusal } from '../../base/errors.js'
 
 export const dayMs = 24 * 3600_000
 
@@ -22,4 +24,13 @@ export function days(text: string): number {
 /** The lines for people, or the object for programs. */
 export function print(options: Common, object: object, lines: string[]): void {
   process.stdout.write(options.json ? `${JSON.stringify(object)}\n` : `${lines.join('\n')}\n`)
+}
+
+/** What a file holds that a user has named. */
+export function readNamed(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (cause) {
+    throw new Refusal('not-found', `cannot read ${file}`, { cause })
+  }
 }

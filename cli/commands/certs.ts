@@ -4,7 +4,8 @@ import { Command } from 'commander'
 import { realRandom } from '../../base/random.js'
 import { realClock, rfc3339 } from '../../base/time.js'
 import { common, dayMs, days, print, type Common } from '../certs/common.js'
-import { moreCommands } from '../certs/more.js'
+import { handOutCommands } from '../certs/hand-outs.js'
+import { showCommand } from '../certs/show.js'
 import { createFederation, issueSlice, issueUser, type IssueTools } from '../../certs/issue.js'
 
 const tools: IssueTools = { clock: realClock, random: realRandom }
@@ -25,7 +26,8 @@ Example:
   certs.addCommand(initCommand(defaultDir))
   certs.addCommand(userCommand(defaultDir))
   certs.addCommand(sliceCommand(defaultDir))
-  for (const command of moreCommands(defaultDir)) certs.addCommand(command)
+  for (const command of handOutCommands(defaultDir)) certs.addCommand(command)
+  certs.addCommand(showCommand(defaultDir))
   return certs
 }
 
