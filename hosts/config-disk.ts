@@ -2,12 +2,16 @@
 // changed: so its accounts change without a boot, and are the present ones again soon after a rollback. It is written in
 // place then, because the hypervisor has the file open, and keeps its size, because the guest knows no other.
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
-import { Refusal } from '../base/errors.js'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { explain, Refusal } from '../base/errors.js'
+import type { Log } from '../base/log.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import { guestFiles, tar, untar } from './guest-config.js'
 
 const firstEntry = 'generation'
+const archivesIn = 'install/'
+const ending = '.config'
 /** Room for accounts that come later. */
 const leastBytes = 64 * 1024
 
@@ -42,13 +46,42 @@ export async function changeConfigDisk(path: string, spec: VmSpec): Promise<void
   }
 }
 
+/**
+ * After an agent's death, for the VMs that it knew: a disk that it was writing to is whole again and says what the VM's record says; one that
+ * it had made for a VM without a record is gone. Those of `unreadable` are not touched.
+ */
+export async function mendConfigDisks(
+  folder: string, specs: readonly VmSpec[], unreadable: ReadonlyMap<string, unknown>, log: Log,
+): Promise<void> {
+  const known = new Map(specs.map((spec) => [spec.vm, spec]))
+  for (const file of (await readdir(folder)).filter((name) => name.endsWith(ending))) {
+    const vm = file.slice(0, -ending.length)
+    const path = join(folder, file)
+    const spec = known.get(vm)
+    try {
+      if (!spec && !unreadable.has(vm)) await rm(path)
+      else if (spec && isTorn(await readFile(path))) await changeConfigDisk(path, spec)
+    } catch (error) {
+      log.error({ vm, why: explain(error) }, 'its configuration disk cannot be mended: delete the node and make it anew before it boots again')
+    }
+  }
+}
+
+/** Its generation is that of other files than it has. One of an earlier version has none, and is never written to. */
+function isTorn(disk: Buffer): boolean {
+  const { [firstEntry]: generation, ...files } = untar(disk)
+  const texts = Object.entries(files).filter(([name]) => !name.startsWith(archivesIn)).map(([name, body]) => [name, body.toString()])
+  return generation !== undefined && generation.toString().trim() !== generationOf(Object.fromEntries(texts) as Record<string, string>)
+}
+
+const generationOf = (files: Record<string, string>): string => createHash('sha256').update(JSON.stringify(files)).digest('hex')
+
 function contentOf(spec: VmSpec, archives: Files): Buffer {
   const files = guestFiles(spec)
-  const generation = createHash('sha256').update(JSON.stringify(files)).digest('hex')
-  return tar({ [firstEntry]: `${generation}\n`, ...files, ...archives })
+  return tar({ [firstEntry]: `${generationOf(files)}\n`, ...files, ...archives })
 }
 
 /** A guest that has not booted yet has still to install them. */
-const archivesOn = (disk: Buffer): Files => Object.fromEntries(Object.entries(untar(disk)).filter(([name]) => name.startsWith('install/')))
+const archivesOn = (disk: Buffer): Files => Object.fromEntries(Object.entries(untar(disk)).filter(([name]) => name.startsWith(archivesIn)))
 
 const padded = (content: Buffer, size: number): Buffer => Buffer.concat([content, Buffer.alloc(size - content.length)])

@@ -14,7 +14,7 @@ import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import { calibrate } from './calibrate.js'
 import { closeRunOf } from './close-run.js'
-import { changeConfigDisk, configDisk } from './config-disk.js'
+import { changeConfigDisk, configDisk, mendConfigDisks } from './config-disk.js'
 import { boundConsoles, readConsole, removeConsole } from './console.js'
 import { installFiles } from './installs.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
@@ -68,6 +68,7 @@ export class VmRegistry {
     this.unreadable = unreadable
     for (const [vm, { why }] of unreadable) this.at.log.error({ vm, why }, 'the record of a VM cannot be read: nothing is done with it')
     for (const record of records) this.records.set(record.spec.vm, record)
+    await mendConfigDisks(this.at.folder, records.map((r) => r.spec), unreadable, this.at.log)
     await Promise.all([...this.records.values()].map(async (record) => { // side by side: one that does not answer is waited for
       if (record.instance === null) return
       const taken = await takeOver(this.at, record.instance)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
@@ -83,6 +83,20 @@ describe('the VMs of a host', () => {
     await assert.rejects(host.registry.setLogins('b', [bob]), /has no VM b/)
     writeFileSync(config, 'hostname')
     await assert.rejects(host.registry.setLogins('a', [bob]), /made by an earlier version/)
+  })
+
+  it('have whole configuration disks after an agent died over one: it says what the record says, and one that belongs to no VM is gone', async () => {
+    const host = await cameBack(folder(), ['a', 'b'])
+    const config = (vm: string) => join(folder(), 'vms', `${vm}.config`)
+    const bob = { urn: 'urn:bob', name: 'bob', keys: ['ssh-ed25519 AAAA bob'] }
+    const [whole, changed] = [configDisk(specOf('a')), configDisk({ ...specOf('a'), logins: [bob] })]
+    writeFileSync(config('a'), Buffer.concat([changed.subarray(0, 1024), whole.subarray(1024)])) // half way from one to the other
+    writeFileSync(config('b'), configDisk({ ...specOf('b'), logins: [bob] }))
+    writeFileSync(config('nobody'), whole)
+    await host.registry.open()
+    assert.ok(readFileSync(config('a')).equals(whole))
+    assert.ok(readFileSync(config('b')).equals(configDisk({ ...specOf('b'), logins: [bob] })), 'what is whole stays')
+    assert.ok(!existsSync(config('nobody')))
   })
 
   it('that stand for a sealed suspension stay as they are, whatever is done for the others', async () => {
