@@ -10,6 +10,7 @@ import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import { realRandom, token, type Random } from '../base/random.js'
 import { realClock, within, type Clock } from '../base/time.js'
+import { urlHost } from '../base/url-host.js'
 import { Admission, type AdmissionLimits } from './admission.js'
 import { readBody } from './body.js'
 import { addressOf, Connections, type ConnectionLimits } from './connections.js'
@@ -123,8 +124,8 @@ export async function serve(options: ServeOptions): Promise<AmServer> {
   server.on('connection', (socket: Socket) => { connections.add(socket) })
   await listen(server, options)
   const { port } = server.address() as AddressInfo
-  const host = options.host.includes(':') ? `[${options.host}]` : options.host
-  return { port, url: `https://${host}:${port}`, connections: () => connections.size, close: () => close(server, door, connections, bounds.closeMs) }
+  const url = `https://${urlHost(options.host)}:${port}`
+  return { port, url, connections: () => connections.size, close: () => close(server, door, connections, bounds.closeMs) }
 }
 
 class Door {

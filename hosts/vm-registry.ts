@@ -307,7 +307,7 @@ export class VmRegistry {
 
   /** They are as dead as VMs that have ended by themselves: whoever supervises us next brings their slices back. */
   async endAll(why: string): Promise<void> {
-    await Promise.all([...this.live.values()].map((vm) => vm.kill(why)))
+    await Promise.allSettled([...this.live.values()].map((vm) => vm.kill(why))) // one that does not die must not let the others live
   }
 
   async killAll(): Promise<void> {

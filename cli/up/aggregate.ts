@@ -12,6 +12,7 @@ import { takeLock } from '../../base/lock.js'
 import { realRandom } from '../../base/random.js'
 import { connectRpc } from '../../base/rpc.js'
 import { shownSize } from '../../base/sizes.js'
+import { urlHost } from '../../base/url-host.js'
 import type { Clock } from '../../base/time.js'
 import { createFederation, openFederation, type Federation } from '../../certs/issue.js'
 import type { Quotas } from '../../slices/quota.js'
@@ -124,9 +125,6 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
     throw error
   }
 }
-
-/** As it is written in a URL: IPv6 addresses in brackets. */
-const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void> {
   if (options.hypervisor === 'qemu' && !existsSync(join(options.imageFolder, 'image.json'))) {

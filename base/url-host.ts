@@ -1,0 +1,2 @@
+/** A host or address as it is written in a URL: IPv6 addresses in brackets. */
+export const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
