@@ -14,6 +14,7 @@ import { createSliver } from './methods/create-sliver.js'
 import { deleteSlivers } from './methods/delete.js'
 import { describe } from './methods/describe.js'
 import { getVersion } from './methods/get-version.js'
+import { createImage, deleteImage, listImages } from './methods/images.js'
 import { listResources } from './methods/list-resources.js'
 import { performOperationalAction } from './methods/perform-operational-action.js'
 import { violinExpire, violinSlices } from './methods/operators.js'
@@ -29,19 +30,22 @@ import { isStruct, type Value } from './xmlrpc/value.js'
 
 type Method = (at: AmParts, call: AmCall, params: Value[]) => Promise<Value>
 
+/** ProtoGENI's, the same in both versions. */
+const imageCalls = { CreateImage: createImage, ListImages: listImages, DeleteImage: deleteImage }
+
 const methods: Record<2 | 3, Map<string, Method>> = {
   2: new Map<string, Method>(Object.entries({
     ListResources: listResources2, CreateSliver: createSliver, SliverStatus: sliverStatus, RenewSliver: renewSliver, DeleteSliver: deleteSliver,
-    Shutdown: shutdown,
+    Shutdown: shutdown, ...imageCalls,
   })),
   3: new Map<string, Method>(Object.entries({
     ListResources: listResources, Describe: describe, Allocate: allocate, Provision: provision, Status: status,
     PerformOperationalAction: performOperationalAction, Renew: renew, Delete: deleteSlivers, Shutdown: shutdown,
-    violin_slices: violinSlices, violin_expire: violinExpire,
+    violin_slices: violinSlices, ...imageCalls, violin_expire: violinExpire,
   })),
 }
 /** Known to v4 or to other aggregates, and said to be so rather than "unknown method". */
-const elsewhere = new Set(['CreateImage', 'ListImages', 'DeleteImage', 'Update', 'Cancel'])
+const elsewhere = new Set(['Update', 'Cancel'])
 const known = (method: string): boolean => methods[2].has(method) || methods[3].has(method)
 const v3Paths = new Set(['/am/3.0', '/protogeni/xmlrpc/am/3.0'])
 /** Without a version in the path it is v2: what portals and Omni try first. One path speaks one version for ever: clients keep GetVersion for a week. */

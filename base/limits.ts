@@ -9,6 +9,8 @@ export const limits = {
   rspecBytes: 1024 * 1024,
   /** Nodes of one request; the host's memory is the real bound. */
   nodesPerSlice: 64,
+  /** Disk images of one user, unless the operator says otherwise; the list of them goes into every advertisement. */
+  imagesPerUser: 32,
   /** Life of slivers that are allocated and not provisioned (AM API v3 suggests about ten minutes). */
   allocatedLifeMs: 10 * 60_000,
   /** The longest lease of a provisioned sliver. */

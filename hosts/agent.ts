@@ -4,10 +4,12 @@ import { rm } from 'node:fs/promises'
 import { Refusal } from '../base/errors.js'
 import { ImageStore } from '../snapshots/image-store.js'
 import type { AgentAsks, HostCutAsk, Maxima, RestoreHeader, RestoreOrder } from '../snapshots/messages.js'
-import type { HostCapacity, VmReport } from '../slices/needs.js'
+import type { HostCapacity, ImageAsk, VmReport } from '../slices/needs.js'
+import type { DiskImage } from '../slices/disk-image.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import type { Collapse } from './collapse.js'
 import { hostCapacity, overheadMiB } from './capacity.js'
+import type { Images } from './images.js'
 import type { Participants } from './participants.js'
 import type { RestoreHost } from './restore-host.js'
 import type { SliceMarks } from './slice-marks.js'
@@ -22,6 +24,7 @@ export interface AgentParts {
   participants: Participants
   restores: RestoreHost
   collapse: Collapse
+  diskImages: Images
   marks: SliceMarks
 }
 
@@ -51,7 +54,7 @@ export function agentHandlers(at: AgentParts) {
   return {
     ...cuts,
     capacity: (): Promise<HostCapacity> => hostCapacity({
-      ...at, givenMiB: at.registry.memoryMiB(overheadMiB),
+      ...at, diskImages: at.diskImages.list(), givenMiB: at.registry.memoryMiB(overheadMiB),
     }),
     defineVm: (spec: VmSpec) => at.registry.define(spec),
     startVm: ({ vm, run, epoch }: { vm: string; run: string; epoch: number }) => at.registry.start(vm, { run, epoch }),
@@ -63,6 +66,14 @@ export function agentHandlers(at: AgentParts) {
     destroyVm: async ({ vm }: { vm: string }): Promise<void> => {
       await at.registry.destroy(vm)
       await at.collapse.collect()
+    },
+    createImage: async (ask: ImageAsk): Promise<DiskImage> => {
+      await at.marks.fence(ask.slice, ask.token)
+      return at.diskImages.create(ask)
+    },
+    removeImage: async ({ image }: { image: string }): Promise<null> => {
+      await at.diskImages.remove(image)
+      return null
     },
     console: async ({ vm, bytes }: { vm: string; bytes: number }) => ({ text: await at.registry.console(vm, bytes) }),
     reports: (): VmReport[] => at.registry.reports(),

@@ -8,6 +8,7 @@ import type { Log } from '../base/log.js'
 import { realRandom, token } from '../base/random.js'
 import { Turns } from '../base/turns.js'
 import { mergeableRuns, nextForVm, presentParts, worthMerging, type LayerUse, type Replacement, type Run } from './layer-chains.js'
+import type { Images } from './images.js'
 import type { Layers } from './layers.js'
 import type { Participants } from './participants.js'
 import type { RestoreHost } from './restore-host.js'
@@ -19,6 +20,7 @@ export interface CollapseParts {
   registry: VmRegistry
   participants: Participants
   restores: RestoreHost
+  images: Pick<Images, 'layersInUse'>
   layers: Layers
   log: Log
 }
@@ -63,15 +65,15 @@ export class Collapse {
     await this.looking
   }
 
-  /** Removes the disk layers that no VM, no open restore and no snapshot refers to. Not while a cut makes new ones. Never fails: tried again later. */
+  /** Removes the disk layers that no VM, no open restore, no image in the making and no snapshot refers to. Not while a cut makes new ones. Never fails: tried again later. */
   async collect(): Promise<void> {
     await this.turns.run('layers', () => this.collectNow())
       .catch((error: unknown) => this.at.log.error({ why: explain(error) }, 'disk layers could not be removed: tried again later'))
   }
 
   private async collectNow(): Promise<void> {
-    const { participants, registry, restores, layers } = this.at
-    const inUse = () => [...registry.layersInUse(), ...restores.layersInUse()].map((path) => basename(path))
+    const { participants, registry, restores, images, layers } = this.at
+    const inUse = () => [...registry.layersInUse(), ...restores.layersInUse(), ...images.layersInUse()].map((path) => basename(path))
     const files = await layers.files() // first: what is made from here on is not looked at
     const before = inUse()
     const needs = await this.snapshots.needs()

@@ -5,6 +5,7 @@ import { managementMac } from './hypervisor/qemu/argv.js'
 export function guestFiles(spec: VmSpec): Record<string, string> {
   return {
     hostname: `${spec.clientId}\n`,
+    node: `${spec.vm}\n`,
     hosts: spec.neighbours.map((n) => `${n.ip}\t${n.name}\n`).join(''),
     nics: spec.nics.map((n) => `${n.mac} ${n.ip}/${n.prefixLength}${n.mtu === undefined ? '' : ` ${n.mtu}`}\n`).join(''),
     management: `${managementMac}\n`,

@@ -1,8 +1,8 @@
 // Disk layers: files, each on top of the one before. A layer that a cut froze never changes again, and goes only
 // when no running VM and no snapshot refers to it, or when another one holds the same (layer-chains.ts, collapse.ts).
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { constants, createReadStream } from 'node:fs'
+import { copyFile, link, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { makeFolder, syncFile, syncFolder, writeDurably } from '../base/durable.js'
 import { Failure } from '../base/errors.js'
@@ -55,6 +55,23 @@ export class Layers {
     const path = this.path(name)
     await rm(path, { force: true })
     await this.maker.makeLayer(path, on)
+    return path
+  }
+
+  /**
+   * A layer that holds what the file `from` does, which never changes: another name of the same file, so that each may go without the
+   * other, or where that cannot be a copy.
+   */
+  async lay(name: string, from: string, { bytes, digest }: Omit<Part, 'name'>): Promise<string> {
+    const path = this.path(name)
+    await rm(path, { force: true })
+    await link(from, path).catch(async (error: NodeJS.ErrnoException) => {
+      if (!['EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP'].includes(error.code ?? '')) throw error
+      await copyFile(from, `${path}.part`, constants.COPYFILE_FICLONE)
+      await syncFile(`${path}.part`)
+      await rename(`${path}.part`, path)
+    })
+    await writeDurably(`${path}${digestSuffix}`, `${bytes} ${digest}`) // its first snapshot need not read all of it
     return path
   }
 

@@ -12,7 +12,9 @@ import { formatDuration } from '../rspec/duration.js'
 import { agentHandlers, type AgentParts } from './agent.js'
 import { chooseAccelerator, type Accelerator } from './accelerator.js'
 import { Ballast } from './ballast.js'
+import { freeBytesAt } from './capacity.js'
 import { Collapse } from './collapse.js'
+import { Images } from './images.js'
 import { readImage, simulatedImage, type GuestImage } from './guest-image.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
 import { Qemu } from './hypervisor/qemu/qemu.js'
@@ -74,26 +76,32 @@ const switchLink: SwitchLink = new SwitchLink({
 })
 const registry: VmRegistry = new VmRegistry({
   folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
-  images: new Map([[image.name, image]]), sources: config.sources ?? [], clock, log,
+  images: new Map([[image.name, image]]), diskImages: { lay: (name, layer) => images.lay(name, layer) }, sources: config.sources ?? [], clock, log,
   onChange: (report) => served.by?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
   cutIsOver: (slice) => participants.settled(slice),
 })
 const parts = { host: config.host, store: config.store, registry, layers, switchLink, hypervisor, clock, log, watchRoom: () => ballast.watch() }
 const participants: Participants = new Participants(join(config.folder, 'cuts'), marks, parts)
+const images: Images = new Images({
+  folder: join(config.folder, 'images'), layers, registry, participants, hypervisor, clock, log,
+  freeBytes: () => freeBytesAt(config.folder), onLayersFree: () => void collapse.collect(),
+})
 const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, marks })
 
 await ballast.open()
 await switchLink.open()
 await registry.open()
+await images.open()
 await participants.recover()
 await restores.recover()
 await registry.resumeStopped()
 await registry.reconnect()
 
-const collapse = new Collapse({ store: config.store, registry, participants, restores, layers, log })
-const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, marks }
+const collapse: Collapse = new Collapse({ store: config.store, registry, participants, restores, images, layers, log })
+const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, diskImages: images, marks }
 await collapse.collect()
+images.resume()
 const server = await serveRpc(config.socket, agentHandlers(agent), log)
 served.by = server
 log.info({ host: config.host, accelerator, socket: config.socket }, 'agent is up')
@@ -160,7 +168,7 @@ async function end(last: () => Promise<void> = () => Promise.resolve()): Promise
   clearTimeout(alone)
   for (const timer of [watching, merging, room, looking, consoles]) clearInterval(timer)
   watchdog.close()
-  await collapse.stop()
+  await Promise.all([collapse.stop(), images.stop()])
   await server.close()
   registry.releaseAll()
   await last().catch((error: unknown) => log.error({ err: error }, 'the switch could not be ended'))

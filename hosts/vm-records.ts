@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { makeFolder } from '../base/durable.js'
 import { Failure } from '../base/errors.js'
 import { readableOr, readRecord, type Form } from '../base/records.js'
-import type { VmCondition } from '../slices/needs.js'
+import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import type { VmInstance } from './hypervisor/hypervisor.js'
 
@@ -22,6 +22,11 @@ export const vmRecordForm: Form<VmRecord> = {
   format: 1,
   is: ({ spec, layers, instance }) => typeof spec.vm === 'string' && typeof spec.slice === 'string' && Array.isArray(spec.nics) &&
     Array.isArray(layers) && (instance === null || Array.isArray(instance.layers)),
+}
+
+/** As the host tells it to the worker. */
+export function reportOf({ spec, condition, reason, instance }: VmRecord): VmReport {
+  return { vm: spec.vm, slice: spec.slice, condition, reason, ...(instance?.pid !== undefined ? { pid: instance.pid } : {}) }
 }
 
 /** Why a VM's record cannot be read, and every layer that may be of its disk: their names begin with the VM's. */

@@ -6,25 +6,28 @@ import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
+import { realRandom, token } from '../base/random.js'
 import { readableOr } from '../base/records.js'
 import type { Clock } from '../base/time.js'
 import { Turns } from '../base/turns.js'
-import type { Base } from '../overlay/slice-net.js'
 import type { VmCondition, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import { calibrate } from './calibrate.js'
 import { closeRunOf } from './close-run.js'
 import { changeConfigDisk, configDisk, mendConfigDisks } from './config-disk.js'
+import { connectPorts, type Counting } from './connect-ports.js'
 import { boundConsoles, readConsole, removeConsole } from './console.js'
 import { installFiles } from './installs.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
+import { firstLayerNames, makeFirstLayers } from './first-layers.js'
 import type { GuestImage } from './guest-image.js'
+import type { Images } from './images.js'
 import type { Layers } from './layers.js'
 import { waitForBanner } from './ready.js'
 import type { SliceMarks } from './slice-marks.js'
 import type { SwitchLink } from './switch-link.js'
 import { takeOver } from './take-over.js'
-import { readVmRecords, refuseUnreadable, type UnreadableVm, type VmRecord } from './vm-records.js'
+import { readVmRecords, refuseUnreadable, reportOf, type UnreadableVm, type VmRecord } from './vm-records.js'
 
 export interface RegistryParts {
   folder: string
@@ -35,6 +38,7 @@ export interface RegistryParts {
   layers: Layers
   marks: SliceMarks
   images: Map<string, GuestImage>
+  diskImages: Pick<Images, 'lay'>
   clock: Clock
   log: Log
   onChange(report: VmReport): void
@@ -86,13 +90,11 @@ export class VmRegistry {
     refuseUnreadable(this.unreadable, spec.vm)
     if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
     await writeDurably(this.configPath(spec.vm), configDisk(spec, await installFiles(spec, this.at.sources))) // first: what it fetches may not be there
-    const name = `${spec.vm}.0.qcow2`
-    this.stillNoted.add(name) // it is in no record yet, and may not be collected
-    const base = await this.at.layers.create(name, { sizeMiB: spec.diskMiB })
-    const record: VmRecord = { format: 1, spec, condition: 'defined', reason: '', layers: [base], instance: null }
-    this.records.set(spec.vm, record)
-    this.stillNoted.delete(name)
-    await this.save(record)
+    await this.whileNoted(firstLayerNames(spec), async () => { // they are in no record yet, and may not be collected
+      const layers = await makeFirstLayers(spec, this.at.layers, this.at.diskImages)
+      this.records.set(spec.vm, { format: 1, spec, condition: 'defined', reason: '', layers, instance: null })
+    })
+    await this.save(this.record(spec.vm))
   }
 
   /** Accounts and keys of a VM, running or not: it has them within seconds, and after a rollback too. */
@@ -132,15 +134,8 @@ export class VmRegistry {
   }
 
   /** Connects every interface of an instance to the switch. `counting`: where a restored port goes on. */
-  async connect(instance: VmInstance, counting: Map<number, { seq: number; base?: Base }>): Promise<void> {
-    const { spec, run } = instance
-    for (const [i, nic] of spec.nics.entries()) {
-      const { seq, base } = counting.get(nic.port)!
-      await this.at.switchLink.ask('addPort', {
-        slice: spec.slice, run, vm: spec.vm, port: nic.port, lan: nic.lan, mac: nic.mac, socket: instance.nicSockets[i]!, seq, ...(base ? { base } : {}),
-        ...(nic.shapes ? { shapes: nic.shapes } : {}),
-      })
-    }
+  connect(instance: VmInstance, counting: Counting): Promise<void> {
+    return connectPorts(this.at.switchLink, instance, counting)
   }
 
   /** The switch was restarted: runs and ports again. Counting has no base, so the next cut has no witness and says so. */
@@ -205,6 +200,29 @@ export class VmRegistry {
     if (![...this.records.values()].some((r) => r.spec.slice === record.spec.slice)) await closeRunOf(this.at, record.spec.slice)
   }
 
+  /**
+   * Before: no cut of its slice is under way (outsideCuts). After: what its disk holds now is in layers that change no more, given oldest
+   * first, and it writes to a new one on top of them, or will when it is started.
+   */
+  async freezeDisk(name: string): Promise<{ spec: VmSpec; layers: string[] }> {
+    const record = this.record(name)
+    const vm = this.live.get(name)
+    if (!vm && record.instance) throw new Failure('failed', 'it is just being started')
+    const layers = [...vm?.instance.layers ?? record.layers]
+    const overlay = `${name}.f-${token(realRandom, 6)}.qcow2`
+    await this.whileNoted([overlay], async () => {
+      if (vm) await vm.freezeDisk(this.at.layers.path(overlay)).finally(() => this.noteLayers(name))
+      else record.layers = [...layers, await this.at.layers.create(overlay, { base: layers.at(-1)!, sizeMiB: record.spec.diskMiB })]
+    })
+    if (!vm) await this.save(record)
+    return { spec: record.spec, layers }
+  }
+
+  private async whileNoted(names: string[], work: () => Promise<void>): Promise<void> {
+    for (const name of names) this.stillNoted.add(name)
+    await work().finally(() => { for (const name of names) this.stillNoted.delete(name) })
+  }
+
   /** A restored VM takes the place of the one before, which has no process any more. */
   async replace(name: string, spec: VmSpec, vm: Vm): Promise<void> {
     const record: VmRecord = this.records.get(name) ?? { format: 1, spec, condition: 'ready', reason: '', layers: [], instance: null }
@@ -243,9 +261,7 @@ export class VmRegistry {
     return vm
   }
 
-  runningOf(slice: string): Vm[] {
-    return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice)
-  }
+  runningOf(slice: string): Vm[] { return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice) }
 
   /** The VMs whose login must answer, since somebody asked for a watchdog. */
   watched(): Vm[] {
@@ -282,13 +298,11 @@ export class VmRegistry {
 
   reports(): VmReport[] {
     const unknown = [...this.unreadable].map(([vm, { why }]): VmReport => ({ vm, slice: '', condition: 'dead', reason: why }))
-    return [...[...this.records.values()].map((r) => this.report(r)), ...unknown]
+    return [...[...this.records.values()].map((r) => reportOf(r)), ...unknown]
   }
 
   /** Memory promised to the VMs of this host, with `overheadMiB` for each. */
-  memoryMiB(overheadMiB: number): number {
-    return [...this.records.values()].reduce((sum, r) => sum + r.spec.memoryMiB + overheadMiB, 0)
-  }
+  memoryMiB(overheadMiB: number): number { return [...this.records.values()].reduce((sum, r) => sum + r.spec.memoryMiB + overheadMiB, 0) }
 
   /** The end of its console; '' for a VM that this host does not know yet. */
   async console(name: string, bytes: number): Promise<string> {
@@ -301,9 +315,7 @@ export class VmRegistry {
     await boundConsoles(paths, this.at.log)
   }
 
-  releaseAll(): void {
-    for (const vm of this.live.values()) vm.release()
-  }
+  releaseAll(): void { for (const vm of this.live.values()) vm.release() }
 
   /** They are as dead as VMs that have ended by themselves: whoever supervises us next brings their slices back. */
   async endAll(why: string): Promise<void> {
@@ -362,20 +374,13 @@ export class VmRegistry {
     record.condition = condition
     record.reason = reason
     await this.save(record)
-    const report = this.report(record)
+    const report = reportOf(record)
     this.at.log.info(report, 'VM changed')
     this.at.onChange(report)
   }
 
-  private report(record: VmRecord): VmReport {
-    const { spec, condition, reason, instance } = record
-    return { vm: spec.vm, slice: spec.slice, condition, reason, ...(instance?.pid !== undefined ? { pid: instance.pid } : {}) }
-  }
-
   /** Refuses a VM whose record could not be read. */
-  refuseUnreadable(name: string): void {
-    refuseUnreadable(this.unreadable, name)
-  }
+  refuseUnreadable(name: string): void { refuseUnreadable(this.unreadable, name) }
 
   private record(name: string): VmRecord {
     refuseUnreadable(this.unreadable, name)

@@ -21,6 +21,8 @@ export interface HostLinks extends VmHosts, CutHosts {
 const firstConnectMs = 30_000
 const reconnectMs = 100
 const askMs = 15_000
+/** It waits for a cut that is just ending, and freezes a disk. */
+const imageMs = 30_000
 /** Less than the AM waits: then it hears which host was silent. */
 const consoleMs = 8_000
 const awayMs = 8_000
@@ -109,6 +111,8 @@ export async function connectHosts(at: { hosts: HostAddress[]; log: Log; clock: 
     stopVm: (host, vm) => ask(host, 'stopVm', { vm }, askMs),
     destroyVm: (host, vm) => ask(host, 'destroyVm', { vm }, askMs),
     console: async (host, vm, bytes) => (await ask<{ text: string }>(host, 'console', { vm, bytes }, consoleMs)).text,
+    createImage: (host, detail) => ask(host, 'createImage', detail, imageMs),
+    removeImage: (host, id) => ask(host, 'removeImage', { image: id }, consoleMs),
     reports: (host) => ask<VmReport[]>(host, 'reports', {}, askMs),
     ask: <K extends keyof AgentAsks>(host: string, method: K, detail: AgentAsks[K][0], timeoutMs: number) =>
       ask<AgentAsks[K][1]>(host, method, detail, timeoutMs),

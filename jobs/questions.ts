@@ -6,17 +6,20 @@ import type { Redis } from 'ioredis'
 import { explain, Failure, Refusal, type FailureCode, type RefusalCode } from '../base/errors.js'
 import { token, type Random } from '../base/random.js'
 import { until, type Clock } from '../base/time.js'
-import type { VmHosts } from '../slices/needs.js'
+import type { JobParts } from './surroundings.js'
+import { noteHosts } from './vm-watch.js'
 
 export const questionsQueue = 'questions'
 
 export interface Questions {
   /** The ends of consoles, by VM. Fails when the worker, or one of the hosts, does not answer in time. */
   consoles(of: { host: string; vm: string }[], bytes: number): Promise<Record<string, string>>
+  /** After: the image is gone, and no longer in the host's record. Fails as above. */
+  removeImage(host: string, id: string): Promise<void>
 }
 
 /** What a question's job carries. */
-export interface Question { ask: 'consoles'; of: { host: string; vm: string }[]; bytes: number }
+export type Question = { ask: 'consoles'; of: { host: string; vm: string }[]; bytes: number } | { ask: 'remove-image'; host: string; image: string }
 type Answer = { texts: Record<string, string> } | { refusal: RefusalCode; why: string } | { failure: FailureCode; why: string }
 
 const answerMs = 10_000
@@ -43,14 +46,18 @@ export function openQuestions(redis: Redis, at: { clock: Clock; random: Random; 
     return answer.texts
   }
 
-  return { consoles: (of, bytes) => ask({ ask: 'consoles', of, bytes }), close: () => queue.close() }
+  return {
+    consoles: (of, bytes) => ask({ ask: 'consoles', of, bytes }),
+    removeImage: async (host, image) => { await ask({ ask: 'remove-image', host, image }) },
+    close: () => queue.close(),
+  }
 }
 
 /** The worker's side: answers one question. A question that nobody waits for any more is passed over. */
-export function questionAnswerer(redis: Redis, at: { hosts: Pick<VmHosts, 'console'>; clock: Clock }): (job: Job<Question>) => Promise<void> {
+export function questionAnswerer(redis: Redis, at: Pick<JobParts, 'hosts' | 'store' | 'clock' | 'log'>): (job: Job<Question>) => Promise<void> {
   return async ({ id, timestamp, data }) => {
     if (at.clock.now() - timestamp > answerMs) return
-    const answer = await answered(at.hosts, data).catch((error: unknown): Answer => {
+    const answer = await answered(at, data).catch((error: unknown): Answer => {
       if (error instanceof Refusal) return { refusal: error.code, why: explain(error) }
       return { failure: error instanceof Failure ? error.code : 'failed', why: explain(error) }
     })
@@ -58,7 +65,13 @@ export function questionAnswerer(redis: Redis, at: { hosts: Pick<VmHosts, 'conso
   }
 }
 
-async function answered(hosts: Pick<VmHosts, 'console'>, { of, bytes }: Question): Promise<Answer> {
-  const texts = await Promise.all(of.map(async ({ host, vm }) => [vm, await hosts.console(host, vm, bytes)] as const))
+async function answered(at: Pick<JobParts, 'hosts' | 'store' | 'clock' | 'log'>, question: Question): Promise<Answer> {
+  if (question.ask === 'remove-image') {
+    await at.hosts.removeImage(question.host, question.image)
+    await noteHosts(at) // before anybody asks for the list again
+    return { texts: {} }
+  }
+  const { of, bytes } = question
+  const texts = await Promise.all(of.map(async ({ host, vm }) => [vm, await at.hosts.console(host, vm, bytes)] as const))
   return { texts: Object.fromEntries(texts) }
 }

@@ -7,6 +7,7 @@ import type { Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import { isWaiting } from '../slices/sliver.js'
+import { createImageJob } from './image-jobs.js'
 import { recoveryWho } from './recovery.js'
 import type { Schedulers } from './queues.js'
 import { deleteSnapshotJob, restoreJob, snapshotJob } from './snapshot-jobs.js'
@@ -105,6 +106,7 @@ async function perform(at: Parts, slice: SliceRecord, operation: Operation, how:
     case 'provision': return provisionJob(at, slice, operation)
     case 'start': case 'restart': return startJob(at, slice, operation)
     case 'update-users': return updateUsersJob(at, slice, operation)
+    case 'create-image': return createImageJob(at, slice, operation)
     case 'stop': return stopJob(at, slice, operation)
     case 'snapshot': case 'suspend': return snapshotJob(at, slice, operation, how)
     case 'rollback': case 'resume': return restoreJob(at, slice, operation, how)

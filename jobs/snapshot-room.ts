@@ -16,8 +16,8 @@ import type { JobParts } from './surroundings.js'
 interface Plan { objection: string | undefined; going: SnapshotEntry[]; bytes: number }
 
 export class SnapshotRoom {
-  private readonly quotas: Quotas
-  private readonly floorBytes: number
+  readonly quotas: Quotas
+  readonly floorBytes: number
   private readonly promised = new Map<string, { slice: string; user: string; bytes: number }>()
   private readonly turns = new Turns()
 

@@ -136,7 +136,7 @@ function stoppedIsDead(report: VmReport): VmReport {
   return { ...report, condition: 'dead', reason: report.reason === '' ? 'it was stopped' : report.reason }
 }
 
-export async function noteHosts(at: JobParts): Promise<void> {
+export async function noteHosts(at: Pick<JobParts, 'hosts' | 'store' | 'clock' | 'log'>): Promise<void> {
   for (const host of at.hosts.hosts()) {
     const stamp = rfc3339(at.clock.now())
     try {

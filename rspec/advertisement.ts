@@ -11,6 +11,8 @@ export interface AdvertisedHost {
   componentId: string
   /** Room for one more VM now? */
   available: boolean
+  /** Names of the disk images that nodes there can be made of. */
+  diskImages?: readonly string[]
 }
 
 export interface AdvertisementOptions {
@@ -68,7 +70,7 @@ export function writeAdvertisement(options: AdvertisementOptions): string {
 }
 
 function node(host: AdvertisedHost, { componentManager, authority, images, defaultImage }: AdvertisementOptions): string {
-  const disks = images.map((image) => element('disk_image', {
+  const disks = [...images, ...host.diskImages ?? []].map((image) => element('disk_image', {
     name: makeUrn(authority, 'image', image), ...image === defaultImage && { default: true },
   }))
   return element('node', {

@@ -13,7 +13,12 @@ import type { ExecuteService, InstallService, Node } from './topology.js'
 /** A node before its addresses are assigned: `interfaces` is filled from `requested`. */
 export interface RequestedNode extends Node { element: XmlElement; requested: Addressed[] }
 
-interface NodeOptions { componentManager: string; images: readonly string[]; defaultImage: string; sources?: readonly string[] }
+/** What a disk image is to a request. `unready`: why nothing can be made of it now. */
+export interface RequestDisk { name: string; guest: string; diskMiB: number; unready?: { code: 'busy' | 'not-found'; why: string } }
+
+interface NodeOptions {
+  componentManager: string; images: readonly string[]; disks?: readonly RequestDisk[]; defaultImage: string; sources?: readonly string[]
+}
 
 /** Size of a VM when the request does not say; [default, smallest, largest]. */
 const sizes = { memory_mib: [128, 64, 65_536], cpus: [1, 1, 16], disk_mib: [64, 16, 1_048_576] } as const
@@ -59,7 +64,10 @@ function readSliverType(node: XmlElement, options: NodeOptions) {
   }
   const [vm, twin] = childrenOf(type, violinNs, 'vm')
   if (twin) throw refuse(node, 'has more than one size of its virtual machine')
-  return { sliverType, image: readImage(node, type, options), ...readSize(vm), ...readWatchdog(vm) }
+  const wanted = readImage(node, type, options)
+  if (typeof wanted === 'string') return { sliverType, image: wanted, ...readSize(vm), ...readWatchdog(vm) }
+  const size = readSize(vm, wanted)
+  return { sliverType, image: wanted.guest, disk: wanted.name, ...size, ...readWatchdog(vm) }
 }
 
 function readWatchdog(vm?: XmlElement): { watchdogMs?: number } {
@@ -70,9 +78,10 @@ function readWatchdog(vm?: XmlElement): { watchdogMs?: number } {
   throw refuse(vm, `has watchdog="${attribute(vm, 'watchdog')!.slice(0, 40)}"; it must be from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`)
 }
 
-function readSize(vm?: XmlElement) {
+/** With a disk image the disk is as large as that, or larger. */
+function readSize(vm?: XmlElement, image?: RequestDisk) {
   const read = (name: keyof typeof sizes) => {
-    const [standard, least, most] = sizes[name]
+    const [standard, least, most] = name === 'disk_mib' && image ? [image.diskMiB, image.diskMiB, sizes.disk_mib[2]] as const : sizes[name]
     const value = vm ? readCount(vm, name) ?? standard : standard
     if (vm && (value < least || value > most)) throw refuse(vm, `has ${name}="${value}"; it must be from ${least} to ${most}`)
     return value
@@ -80,7 +89,8 @@ function readSize(vm?: XmlElement) {
   return { memoryMiB: read('memory_mib'), cpus: read('cpus'), diskMiB: read('disk_mib') }
 }
 
-function readImage(node: XmlElement, type: XmlElement, { componentManager, images, defaultImage }: NodeOptions): string {
+/** The name of a guest image, or a disk image. */
+function readImage(node: XmlElement, type: XmlElement, { componentManager, images, disks = [], defaultImage }: NodeOptions): string | RequestDisk {
   const [disk, second] = childrenOf(type, rspecNs, 'disk_image')
   if (second) throw refuse(node, 'has more than one disk_image')
   if (!disk) return defaultImage
@@ -90,8 +100,13 @@ function readImage(node: XmlElement, type: XmlElement, { componentManager, image
   const ours = urn?.type === 'image' && sameUrn(urn.authority, parseUrn(componentManager)?.authority ?? '')
   const local = ours ? urn.name : name
   if (images.includes(local)) return local
+  const found = disks.find((d) => d.name.toLowerCase() === local.toLowerCase())
+  if (found?.unready !== undefined) {
+    throw new Refusal(found.unready.code, `line ${disk.line}: the disk image "${found.name}" cannot be used: ${found.unready.why}`)
+  }
+  if (found) return found
   throw new Refusal('not-found', `line ${disk.line}: node "${attribute(node, 'client_id')!}" asks for the disk image "${name.slice(0, 200)}", `
-    + `which is not here; there are: ${images.join(', ')}`)
+    + `which is not here; there are: ${[...images, ...disks.map((d) => d.name)].join(', ')}`)
 }
 
 function readInstalls(node: XmlElement, { sources = [] }: NodeOptions): { install?: InstallService[] } {

@@ -6,7 +6,7 @@ import { limits as systemLimits } from '../base/limits.js'
 import { checkViolinElements, readPolicy } from './checkpoint.js'
 import type { Address } from './address.js'
 import { isForeignLink, readLinks } from './request-links.js'
-import { readNode } from './request-node.js'
+import { readNode, type RequestDisk } from './request-node.js'
 import { managersOf, ownsNode, refuse } from './request-parts.js'
 import { checkSchema } from './request-schema.js'
 import { rspecNs } from './names.js'
@@ -18,6 +18,8 @@ export interface RequestOptions {
   componentManager: string
   /** Names of the disk images that hosts have. */
   images: readonly string[]
+  /** Disk images that the caller may use. */
+  disks?: readonly RequestDisk[]
   /** What a node without <disk_image> gets. */
   defaultImage: string
   /** Addresses that the slice's other nodes have: no node gets them again, nor any other of their networks. */

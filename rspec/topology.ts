@@ -36,6 +36,8 @@ export interface Node {
   sliverType: string
   /** Name of a local image: the last part of the disk_image URN, or the default image. */
   image: string
+  /** Name of the disk image that its disk begins as, where the request asks for one. */
+  disk?: string
   memoryMiB: number
   cpus: number
   diskMiB: number

@@ -1,4 +1,6 @@
 // What slices/ asks others to supply. jobs/ implements VmHosts by talking to the host agents.
+import type { DiskImage } from './disk-image.js'
+import type { Quotas } from './quota.js'
 import type { VmSpec } from './vm-spec.js'
 
 export interface HostCapacity {
@@ -9,6 +11,19 @@ export interface HostCapacity {
   memoryFreeMiB: number
   storeFreeBytes: number
   images: string[]
+  /** Those that were made of disks of nodes, in whatever state. Absent in records of an earlier version. */
+  diskImages?: DiskImage[]
+}
+
+/** An image of the disk of one VM. */
+export interface ImageAsk {
+  slice: string
+  token: number
+  vm: string
+  image: Pick<DiskImage, 'id' | 'name' | 'owner' | 'global' | 'sliver'>
+  quotas: Quotas
+  /** So much must stay free. */
+  floorBytes: number
 }
 
 /** running: its virtual CPUs run. ready: the guest answers on its login port. dead: it ended, `reason` says how. */
@@ -31,6 +46,12 @@ export interface VmHosts {
   destroyVm(host: string, vm: string): Promise<void>
   /** The end of what the VM has written on its console, at most so many bytes; '' where it has none yet. */
   console(host: string, vm: string, bytes: number): Promise<string>
+  /**
+   * After: what is on its disk now is frozen, and an image of it is being made, whatever becomes of the VM. On failure: no image.
+   */
+  createImage(host: string, ask: ImageAsk): Promise<DiskImage>
+  /** After: it is not there any more; VMs that were made of it keep their disks. */
+  removeImage(host: string, id: string): Promise<void>
   /** Every VM the host knows, of all slices. */
   reports(host: string): Promise<VmReport[]>
 }

@@ -31,7 +31,7 @@ const isPeriodic = (operation: Operation): boolean => operation.kind === 'snapsh
 
 function about(slice: SliceRecord, operation: Operation): Pick<Happening, 'op' | 'who' | 'node'> {
   const names = nodesOf(slice, operation)
-  const one = names.length === 1 && ['provision', 'start', 'stop', 'restart', 'update-users', 'delete'].includes(operation.kind)
+  const one = names.length === 1 && ['provision', 'start', 'stop', 'restart', 'update-users', 'create-image', 'delete'].includes(operation.kind)
   return { op: operation.id, who: operation.who, ...(one ? { node: names[0]! } : {}) }
 }
 
@@ -46,6 +46,7 @@ function phrase(slice: SliceRecord, operation: Operation): string {
     case 'delete-snapshot': return `removal of snapshot${id}`
     case 'halt': return snapshot === undefined ? 'halt of the whole slice' : `suspension of the whole slice at snapshot${id}`
     case 'update-users': return `change of the accounts of ${listed(nodesOf(slice, operation))}`
+    case 'create-image': return `image ${operation.params.image?.name ?? ''} of the disk of ${listed(nodesOf(slice, operation))}`
     case 'shutdown': return 'shutdown of the whole slice'
     default: return `${operation.kind} of ${listed(nodesOf(slice, operation))}`
   }

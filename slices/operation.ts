@@ -6,6 +6,7 @@ import type { OperationalState } from './sliver.js'
 
 export type OperationKind =
   | 'provision' | 'start' | 'stop' | 'restart' | 'update-users' | 'snapshot' | 'rollback' | 'suspend' | 'resume' | 'delete-snapshot' | 'delete' | 'shutdown'
+  | 'create-image'
   /** By a policy: every VM is stopped, asleep at a snapshot or failed. */
   | 'halt'
 
@@ -29,10 +30,11 @@ export interface Operation {
   /**
    * `was`: operational states before the operation, by sliver id; what a failed one goes back to. `first`: a snapshot of the
    * present that is taken before a rollback begins. `boot`: what is provisioned is started too.
-   * `logins`: the accounts that VMs are to have from now on.
+   * `logins`: the accounts that VMs are to have from now on. `image`: what is to be made of the disk of the one sliver.
    */
   params: {
     slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; logins?: Login[]
+    image?: { id: string; name: string; global: boolean }
     was?: Record<string, OperationalState>
   }
   result: Record<string, string | number>

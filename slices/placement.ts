@@ -1,6 +1,7 @@
 // Which host gets which VM: the one with most free memory, unless the request names one. Nodes that have no choice go
 // first, then the large ones: else a small one takes the only place that a later one could have. Pure.
 import type { Node } from '../rspec/topology.js'
+import { sameName } from './disk-image.js'
 import type { HostRecord } from './slice-store.js'
 import type { SliceRecord } from './slice.js'
 
@@ -16,14 +17,18 @@ export function placeVms({ nodes, hosts }: { nodes: Node[]; hosts: HostRecord[] 
   const hostOf = new Map<string, string>()
   for (const node of [...nodes].sort(byChoice)) {
     const wanted = wantedHost(node)
+    const has = (name: string) => node.disk === undefined || hosts.some((h) => h.host === name && hasImage(h, node.disk!))
+    if (wanted !== undefined && free.has(wanted) && !has(wanted)) {
+      return { placed: false, why: `node ${node.clientId} asks for ${node.componentId!}, where the disk image ${node.disk!} is not: ask for another host, or for none` }
+    }
     if (wanted !== undefined && !free.has(wanted)) {
       const why = hosts.some((h) => h.host === wanted) ? 'is not up at present: try again later' : 'is not a host of this aggregate'
       return { placed: false, why: `node ${node.clientId} asks for ${node.componentId!}, which ${why}` }
     }
-    const [host, room] = [...free].filter(([name]) => wanted === undefined || name === wanted).sort(([, a], [, b]) => b - a)[0] ?? []
+    const [host, room] = [...free].filter(([name]) => (wanted === undefined || name === wanted) && has(name)).sort(([, a], [, b]) => b - a)[0] ?? []
     const need = node.memoryMiB + overheadMiB
     if (host === undefined || room! < need) {
-      const left = host === undefined ? 'no host is up' : `${host} has ${Math.max(0, room!)} MiB left`
+      const left = host === undefined ? (node.disk === undefined ? 'no host is up' : `no host that has the disk image ${node.disk} is up`) : `${host} has ${Math.max(0, room!)} MiB left`
       return { placed: false, why: `node ${node.clientId} needs ${need} MiB of memory, ${left}: ask for fewer or smaller nodes` }
     }
     free.set(host, room! - need)
@@ -50,6 +55,9 @@ export function hostsLessPromised(hosts: HostRecord[], slices: SliceRecord[]): H
 export const isAvailable = (host: HostRecord): boolean => host.alive && host.memoryFreeMiB >= smallestMiB
 
 const wantedHost = (node: Node): string | undefined => node.componentId?.split('+').at(-1)
+
+const hasImage = (host: HostRecord, name: string): boolean =>
+  (host.diskImages ?? []).some((image) => image.state === 'ready' && sameName(image.name, name))
 
 /** Nodes that name their host before the others, then by memory; equal ones stay in the order of the request. */
 function byChoice(a: Node, b: Node): number {

@@ -9,16 +9,17 @@ import type { SliceRecord } from './slice.js'
 const keys = {
   'slice-vms': 'count', 'slice-memory': 'MiB', 'slice-snapshots-bytes': 'bytes',
   'user-vms': 'count', 'user-memory': 'MiB', 'user-snapshots-bytes': 'bytes', 'user-slices': 'count',
+  'user-images': 'count', 'user-images-bytes': 'bytes',
 } as const
 export type QuotaKey = keyof typeof keys
-/** VMs and slices are counted, memory is in MiB, snapshots are in bytes. One that is not there sets no bound. */
+/** VMs, slices and images are counted, memory is in MiB, snapshots are in bytes. One that is not there sets no bound. */
 export type Quotas = Partial<Record<QuotaKey, number>>
 
 /**
- * Only the size of a slice is bounded where the operator says nothing: by what one request may ask for. Memory is bounded by the
+ * Where the operator says nothing, only the size of a slice is bounded, by what one request may ask for, and the number of images. Memory is bounded by the
  * host's own, snapshots by the free room (limits.freeFloorBytes); who shares an aggregate among users sets the rest.
  */
-export const standardQuotas: Quotas = { 'slice-vms': limits.nodesPerSlice }
+export const standardQuotas: Quotas = { 'slice-vms': limits.nodesPerSlice, 'user-images': limits.imagesPerUser }
 
 /** Lays `KEY=VALUE,KEY=VALUE` over quotas that hold already. `none` lifts one. Refuses with what it could have been. */
 export function parseQuotas(text: string, over: Quotas = standardQuotas): Quotas {
@@ -81,5 +82,14 @@ function over(quotas: Quotas, key: QuotaKey, used: number, asked: number, whose:
 function shownAmount(key: QuotaKey, amount: number): string {
   if (keys[key] === 'MiB') return `${amount} MiB of memory`
   if (keys[key] === 'bytes') return shownSize(amount)
-  return `${amount} ${key.endsWith('slices') ? 'slice' : 'VM'}${amount === 1 ? '' : 's'}`
+  return `${amount} ${key.endsWith('slices') ? 'slice' : key.endsWith('images') ? 'image' : 'VM'}${amount === 1 ? '' : 's'}`
+}
+
+/** Why a user may not have another image, or undefined. `used`: of all that the user has, `asked`: the most that the new one takes. */
+export function imageObjection(quotas: Quotas, user: string, used: { count: number; bytes: number }, asked: number): string | undefined {
+  const more = 'remove some with DeleteImage, or ask the operator of this aggregate for more'
+  const [count, bytes] = [quotas['user-images'], quotas['user-images-bytes']]
+  if (count !== undefined && used.count + 1 > count) return `quota user-images: ${user} has ${shownAmount('user-images', used.count)} of at most ${count}: ${more}`
+  if (bytes === undefined || used.bytes + asked <= bytes) return undefined
+  return `quota user-images-bytes: the images of ${user} have ${shownSize(used.bytes)} of at most ${shownSize(bytes)}, and this one may take ${shownSize(asked)}: ${more}`
 }

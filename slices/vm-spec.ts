@@ -31,6 +31,8 @@ export interface VmSpec {
   /** It has hung when its login does not answer for so long; undefined: nobody looks. */
   watchdogMs?: number
   image: string
+  /** Name of the disk image that its disk begins as; undefined: it begins empty. */
+  disk?: string
   nics: NicSpec[]
   /** Where the management login answers, on the host's address. */
   loginPort: number

@@ -16,6 +16,7 @@ import type { Sliver } from '../../slices/sliver.js'
 import {
   manifestOf, refuseOtherSlice, refuseShutDown, sliverStruct, waitOut, type AmCall, type AmParts, type Granted,
 } from '../context.js'
+import { usableDisks } from '../disk-images.js'
 import { credentialsArgument, optionsArgument, sliceUrnArgument, textArgument, timeOption } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
@@ -53,7 +54,9 @@ async function allocateNow(
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   const before = await at.store.slice(sliceUrn)
   const taken = before?.slivers.flatMap((s) => s.nics) ?? []
-  const known = { componentManager: at.urn, images, defaultImage: images[0] ?? '', ...at.sources && { sources: at.sources } }
+  const known = {
+    componentManager: at.urn, images, disks: usableDisks(hosts, granted), defaultImage: images[0] ?? '', ...at.sources && { sources: at.sources },
+  }
   if (before) refuseRecord(before, granted, parseRequest(requestXml, known), alone) // first: names that are there already have their own code
   const topology = parseRequest(requestXml, { ...known, taken })
   refuseOverQuota(at, all, { sliceUrn, granted, topology, before })

@@ -7,6 +7,7 @@ import { hostsLessPromised, isAvailable } from '../../slices/placement.js'
 import type { Quotas } from '../../slices/quota.js'
 import type { HostRecord, SliceStore } from '../../slices/slice-store.js'
 import type { AmCall, AmParts } from '../context.js'
+import { usableDisks } from '../disk-images.js'
 import { checkRspecVersion, credentialsArgument, flag, maybeCompressed, optionsArgument } from '../options.js'
 import type { Value } from '../xmlrpc/value.js'
 
@@ -17,11 +18,12 @@ const known = new WeakMap<SliceStore, { at: number; hosts: Promise<HostRecord[]>
 /** ListResources(credentials, options): the advertisement. Any valid credential will do. */
 export async function listResources(at: AmParts, call: AmCall, params: Value[]): Promise<Value> {
   const options = optionsArgument(params[1])
-  call.authorize(credentialsArgument(params[0]), 'list-resources')
+  const granted = call.authorize(credentialsArgument(params[0]), 'list-resources')
   if (options['geni_slice_urn'] !== undefined) throw new Refusal('bad-arguments', 'geni_slice_urn is an option of API v2: use Describe')
   checkRspecVersion(options, true)
   const hosts = (await hostsNow(at)).map((h) => ({
     name: h.host, componentId: makeUrn(at.authority, 'node', h.host), available: isAvailable(h), images: h.images,
+    diskImages: usableDisks([h], granted).filter((d) => d.unready === undefined).map((d) => d.name),
   }))
   const images = [...new Set(hosts.flatMap((h) => h.images))]
   return maybeCompressed(writeAdvertisement({

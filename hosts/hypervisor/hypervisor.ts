@@ -66,6 +66,12 @@ export interface Vm {
   abandonCut(): Promise<void>
 
   /**
+   * Before: no cut is under way. After: it writes to a new layer at `overlay`, and all that it has written until now is in those below,
+   * which change no more. On failure: no file, and its disk as before.
+   */
+  freezeDisk(overlay: string): Promise<void>
+
+  /**
    * Before: `layers` lie one on the other in its disk, the one that is written to is not among them, and no cut is under way.
    * After: it reads `by`, which holds the same, in their place, and has them open no more. On failure it has its disk as before.
    */

@@ -2,6 +2,7 @@
 // itself (here: when the test says so), and whoever listens is told of every change.
 import { Failure } from '../../base/errors.js'
 import type { HostLinks } from '../../jobs/host-links.js'
+import type { DiskImage } from '../../slices/disk-image.js'
 import type { VmCondition, VmReport } from '../../slices/needs.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
 import type { Maxima } from '../../snapshots/messages.js'
@@ -10,6 +11,7 @@ export interface MemoryHosts extends HostLinks {
   /** What was asked, in order: `defineVm v-1`. */
   calls: string[]
   specs: Map<string, VmSpec>
+  images: DiskImage[]
   /** A host that is away answers nothing. */
   away: Set<string>
   /** Calls of this method fail with this sentence. */
@@ -36,7 +38,7 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
   }
 
   const hosts: MemoryHosts = {
-    calls: [], specs, away: new Set(), failing: new Map(), meanwhile: undefined, maxima: { run: '0000000000000000', k: 0, token: 0 },
+    calls: [], specs, images: [], away: new Set(), failing: new Map(), meanwhile: undefined, maxima: { run: '0000000000000000', k: 0, token: 0 },
     set(vm, condition, reason = '') {
       const report = { ...reports.get(vm)!, condition, reason }
       reports.set(vm, report)
@@ -47,7 +49,7 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
     async capacity(host) {
       await asked(host, 'capacity')
       const given = [...reports.values()].filter((r) => r.host === host).reduce((sum, r) => sum + specs.get(r.vm)!.memoryMiB + 96, 0)
-      return { host, accelerator: 'tcg', memoryMiB: 4096, memoryFreeMiB: 4096 - given, storeFreeBytes: 1e10, images: ['bank'] }
+      return { host, accelerator: 'tcg', memoryMiB: 4096, memoryFreeMiB: 4096 - given, storeFreeBytes: 1e10, images: ['bank'], diskImages: hosts.images }
     },
     async defineVm(host, spec) {
       await asked(host, 'defineVm', spec.vm)
@@ -75,6 +77,19 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
     async console(host, vm, bytes) {
       await asked(host, 'console', vm)
       return reports.has(vm) ? `${vm} says hello`.slice(-bytes) : ''
+    },
+    async createImage(host, { image, vm }) {
+      await asked(host, 'createImage', `${image.name} of ${vm}`)
+      const before = hosts.images.find((i) => i.id === image.id)
+      if (before) return before
+      const { image: guest, diskMiB } = specs.get(vm)!
+      const made: DiskImage = { format: 1, ...image, state: 'making', why: '', guest, diskMiB, bytes: 1000, digest: '', created: '2026-01-01T00:00:00Z' }
+      hosts.images.push(made)
+      return made
+    },
+    async removeImage(host, id) {
+      await asked(host, 'removeImage', id)
+      hosts.images = hosts.images.filter((i) => i.id !== id)
     },
     async reports(host) {
       await asked(host, 'reports')

@@ -39,6 +39,10 @@ export class MemoryVm implements Vm {
     this.running = true
   }
   async abandonCut(): Promise<void> { this.asked.push('abandonCut') }
+  async freezeDisk(overlay: string): Promise<void> {
+    this.asked.push('freezeDisk')
+    this.instance.layers.push(overlay)
+  }
   async replaceLayers(layers: string[], by: string): Promise<void> {
     this.instance.layers.splice(this.instance.layers.indexOf(layers[0]!), layers.length, by)
   }

@@ -223,6 +223,19 @@ export class QemuVm implements Vm {
     await this.disk.replace(layers, by)
   }
 
+  async freezeDisk(path: string): Promise<void> {
+    if (this.prepared) throw new Failure('failed', `a cut of ${this.instance.spec.clientId} is under way`)
+    const overlay = await this.disk.addOverlay(path)
+    try {
+      await this.qmp.batch([this.disk.flip(overlay)]) // QEMU writes out what it has of the disk first, and stops nothing
+    } catch (error) {
+      await this.disk.learn() // an answer that came too late is no refusal
+      if (!this.instance.layers.includes(path)) await this.disk.dropOverlay(overlay)
+      throw error
+    }
+    this.disk.flipped(overlay)
+  }
+
   learnLayers(): Promise<void> { return this.disk.learn() }
 
   async kill(why?: string): Promise<void> {

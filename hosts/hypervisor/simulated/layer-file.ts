@@ -3,7 +3,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { Failure } from '../../../base/errors.js'
 
-interface Layer { format: 'violin-simulated-layer-1'; block: string | null }
+/** `by`: the VM that has written the block. */
+interface Layer { format: 'violin-simulated-layer-1'; block: string | null; by?: string }
 
 /** A layer with nothing in it, whatever it will lie on. */
 export async function makeLayerFile(path: string): Promise<void> {
@@ -12,17 +13,24 @@ export async function makeLayerFile(path: string): Promise<void> {
 
 /** What several layers hold, in one. */
 export async function mergeLayerFiles(path: string, layers: string[]): Promise<void> {
-  write(path, { format: 'violin-simulated-layer-1', block: newestBlock(layers)?.toString('base64') ?? null })
+  const newest = newestLayer(layers)
+  write(path, newest ?? { format: 'violin-simulated-layer-1', block: null })
 }
 
 export class LayeredDisk {
   readonly layers: string[]
   private block: Buffer | undefined
   private dirty = false
+  private readonly vm: string
+  /** The VM that has written what is on it; undefined: nobody, or one of a time when that was not noted. */
+  readonly writtenBy: string | undefined
 
-  constructor(layers: string[]) {
+  constructor(layers: string[], vm = '') {
     this.layers = [...layers]
-    this.block = newestBlock(layers)
+    this.vm = vm
+    const newest = newestLayer(layers)
+    this.writtenBy = newest?.by
+    if (newest) this.block = Buffer.from(newest.block!, 'base64')
   }
 
   read(): Buffer | undefined { return this.block }
@@ -36,7 +44,7 @@ export class LayeredDisk {
   flush(): void {
     if (!this.dirty) return
     const top = this.layers.at(-1)!
-    write(top, { ...read(top), block: this.block!.toString('base64') })
+    write(top, { ...read(top), block: this.block!.toString('base64'), ...(this.vm === '' ? {} : { by: this.vm }) })
     this.dirty = false
   }
 
@@ -56,10 +64,10 @@ export class LayeredDisk {
   }
 }
 
-function newestBlock(layers: string[]): Buffer | undefined {
+function newestLayer(layers: string[]): Layer | undefined {
   for (const path of [...layers].reverse()) {
-    const { block } = read(path)
-    if (block !== null) return Buffer.from(block, 'base64')
+    const layer = read(path)
+    if (layer.block !== null) return layer
   }
   return undefined
 }

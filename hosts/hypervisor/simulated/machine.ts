@@ -42,7 +42,8 @@ export class Machine {
     this.hostKey = image?.hostKey ?? parts.hostKey
     this.guestMs = image?.guestMs ?? 0
     this.nics = parts.spec.nics.map((nic, i) => new Nic(nic.port, image?.nics[i]))
-    const bootedBefore = !image && parts.disk.read() !== undefined // what a request executes, it does once in the life of the disk
+    // what a request executes, it does once in the life of the node; a disk that came with an image is another node's
+    const bootedBefore = !image && parts.disk.read() !== undefined && (parts.disk.writtenBy ?? parts.spec.vm) === parts.spec.vm
     this.guest = new Guest(bootedBefore ? { ...parts.spec, execute: [] } : parts.spec, {
       now: () => this.now(),
       transmit: (nic, frame) => {

@@ -24,7 +24,7 @@ const flushMs = 2_000
 const writingMs = 50
 
 const config = JSON.parse(process.argv.at(-1)!) as SimulatedConfig
-const disk = new LayeredDisk(config.layers)
+const disk = new LayeredDisk(config.layers, config.spec.vm)
 const wires: Wire[] = config.spec.nics.map((_, i) => new Wire({ onFrame: (frame) => machine.wire(i, frame) }))
 const image = config.incoming === undefined ? undefined : JSON.parse(readFileSync(config.incoming, 'utf8')) as MachineImage
 const machine: Machine = new Machine({
@@ -119,6 +119,12 @@ const handlers: Handlers = {
     return { bytes }
   },
   abandonCut: async () => abandon(),
+  freezeDisk: async ({ overlay }) => {
+    if (prepared) throw new Failure('failed', 'a cut is under way')
+    await makeLayerFile(overlay)
+    disk.change(overlay)
+    return null
+  },
   replaceLayers: async ({ layers, by }) => {
     if (prepared) throw new Failure('failed', 'a cut is under way')
     disk.replace(layers, by)

@@ -26,5 +26,6 @@ export interface MonitorAsks {
   save: [Record<string, never>, { resumedAt?: number }]
   finishSave: [Record<string, never>, { bytes: number }]
   abandonCut: [Record<string, never>, null]
+  freezeDisk: [{ overlay: string }, null]
   replaceLayers: [{ layers: string[]; by: string }, null]
 }

@@ -55,6 +55,11 @@ export class SimulatedVm implements Vm {
     await this.learnLayers()
   }
 
+  async freezeDisk(overlay: string): Promise<void> {
+    await this.ask('freezeDisk', { overlay })
+    await this.learnLayers()
+  }
+
   async replaceLayers(layers: string[], by: string): Promise<void> {
     await this.ask('replaceLayers', { layers, by })
     await this.learnLayers()

@@ -42,9 +42,14 @@ export async function aggregate(memoryFreeMiB = 4096) {
   const lines: Record<string, unknown>[] = []
   /** What the hosts say of consoles, and what was asked. */
   const consoles = { texts: {} as Record<string, string>, asked: [] as unknown[] }
+  const removed: string[][] = []
   const note = (fields: Record<string, unknown>) => { lines.push(fields) }
   const parts: AmParts = {
-    store, queue, questions: { consoles: async (of, bytes) => { consoles.asked.push({ of, bytes }); return consoles.texts } },
+    store, queue,
+    questions: {
+      consoles: async (of, bytes) => { consoles.asked.push({ of, bytes }); return consoles.texts },
+      removeImage: async (host, id) => { removed.push([host, id]) },
+    },
     authority: 'lab.example', ownCertificate: own[0]!, urn: 'urn:publicid:IDN+lab.example+authority+am', publicUrl: 'https://am.lab.example:8443',
     software: '0.1.0', quotas: standardQuotas, clock, random: realRandom, log: Object.assign(Object.create(silentLog) as typeof silentLog, { info: note, error: note }),
   }
@@ -80,7 +85,7 @@ export async function aggregate(memoryFreeMiB = 4096) {
     queue.added.length = 0
     return record()
   }
-  return { parts, own, store, queue, time, lines, consoles, sliceUrn: slice.urn, sliceUuid: slice.uuid, expires: slice.expires, credentials, call, on, poa, allocate, settle, ready, record }
+  return { parts, own, store, queue, time, lines, consoles, removed, sliceUrn: slice.urn, sliceUuid: slice.uuid, expires: slice.expires, credentials, call, on, poa, allocate, settle, ready, record }
 }
 
 export function ok(answered: Answered): Value {

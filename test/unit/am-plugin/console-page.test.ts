@@ -64,7 +64,7 @@ describe('the page of a console', () => {
 
   it('says that the host does not answer', async () => {
     const { am, get, slivers } = await served()
-    am.parts.questions = { consoles: () => Promise.reject(new Failure('timed-out', 'the worker of this aggregate does not answer')) }
+    am.parts.questions = { ...am.parts.questions, consoles: () => Promise.reject(new Failure('timed-out', 'the worker of this aggregate does not answer')) }
     assert.deepEqual(await get(`/console/${slivers[0]!.id}`), { status: 503, text: 'the worker of this aggregate does not answer\n' })
   })
 })

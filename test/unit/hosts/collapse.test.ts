@@ -40,7 +40,9 @@ describe('the disk layers of a host', () => {
     } as unknown as VmRegistry
     const participants = { isCutting: () => false, isOpen: () => false } as unknown as Participants
     const restores = { layersInUse: () => [], disks: () => [] } as unknown as RestoreHost
-    const collapse = new Collapse({ store, registry, participants, restores, layers, log: silentLog })
+    const held: string[] = []
+    const images = { layersInUse: () => held }
+    const collapse = new Collapse({ store, registry, participants, restores, images, layers, log: silentLog })
     const snapshots = new Map<string, Part[]>()
     const names = () => readdirSync(layers.folder).filter((n) => n.endsWith('.qcow2')).sort()
 
@@ -60,7 +62,7 @@ describe('the disk layers of a host', () => {
       chain.push(await layers.create(`${vm}.${id}.qcow2`, { base: chain.at(-1)!, sizeMiB: 1 }))
     }
     const read = (id: string) => new LayeredDisk(layers.present(snapshots.get(id)!).map((p) => layers.path(p.name))).read()?.toString().trim()
-    return { meanwhile, store, layers, disks, collapse, names, define, snapshot, read, snapshots }
+    return { meanwhile, held, store, layers, disks, collapse, names, define, snapshot, read, snapshots }
   }
 
   async function merged(collapse: Collapse, isDone: () => boolean): Promise<void> {
@@ -91,6 +93,20 @@ describe('the disk layers of a host', () => {
     at.meanwhile.happens = () => writeFileSync(at.layers.path('a.rollback-1.qcow2'), '')
     await at.collapse.collect()
     assert.deepEqual(at.names(), ['a.0.qcow2', 'a.rollback-1.qcow2'])
+  })
+
+  it('stay while an image is being made of them, whatever becomes of their VM', async () => {
+    const at = await host()
+    await at.define('a', 'slice-1')
+    await at.snapshot('a', 's1', 'written')
+    at.held.push('a.0.qcow2')
+    at.disks.clear()
+    rmSync(join(at.store, 'slice-1', 's1'), { recursive: true })
+    await at.collapse.collect()
+    assert.deepEqual(at.names(), ['a.0.qcow2'])
+    at.held.length = 0
+    await at.collapse.collect()
+    assert.deepEqual(at.names(), [])
   })
 
   it('stay, all of a slice, while one of its inventories cannot be read; other slices go on', async () => {

@@ -47,6 +47,7 @@ async function cameBack(folder: string, names: string[], mayStand: (vm: string) 
   }
   const registry = new VmRegistry({
     folder: join(folder, 'vms'), runFolder: folder, hypervisor, switchLink, layers, marks,
+    diskImages: { lay: (name) => Promise.reject(new Error(`there is no image ${name}`)) },
     images: new Map([['bank', { name: 'bank', kernel: 'k', initrd: 'i', append: '' }]]), clock, log: silentLog, onChange: (r) => told.push(r), mayStand,
     cutIsOver: () => Promise.resolve(),
   })

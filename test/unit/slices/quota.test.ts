@@ -10,7 +10,7 @@ const objection = (quotas: Quotas, asked = ask(1), slices = [one, two]) => alloc
 describe('quotas as the operator writes them', () => {
   it('are laid over the standard ones, in counts, MiB and bytes', () => {
     assert.deepEqual(parseQuotas('slice-memory=512,user-memory=8G,user-snapshots-bytes=20G, user-slices=3'),
-      { 'slice-vms': 64, 'slice-memory': 512, 'user-memory': 8192, 'user-snapshots-bytes': 20 * 2 ** 30, 'user-slices': 3 })
+      { 'slice-vms': 64, 'user-images': 32, 'slice-memory': 512, 'user-memory': 8192, 'user-snapshots-bytes': 20 * 2 ** 30, 'user-slices': 3 })
     assert.deepEqual(parseQuotas('slice-vms=none,user-vms=4', { ...standardQuotas, 'user-vms': 9 }), { 'user-vms': 4 })
   })
 

@@ -3,6 +3,7 @@
 // by its world, so a simulation can replay it step by step.
 import type { VmSpec } from '../../../../slices/vm-spec.js'
 import { Bank, freshBank, type BankMemory } from './bank.js'
+import { decodeCounter } from './disk-counter.js'
 import { freshNetwork, Network, type NetworkMemory } from './network.js'
 import { runScript, type Answer } from './shell.js'
 
@@ -28,6 +29,9 @@ export interface GuestMemory {
 
 const logLines = 100
 const usage = 'usage: bank start|stop|go|report\n'
+const diskUsage = 'usage: disk read|write TEXT (at most 400 bytes)\n'
+const noteMagic = 'VIOLNOTE'
+const noteBytes = 400
 
 const good = (out = ''): Answer => ({ code: 0, out, err: '' })
 const bad = (code: number, err: string): Answer => ({ code, out: '', err })
@@ -92,6 +96,7 @@ export class Guest {
       case 'true': return good()
       case 'hostname': return good(`${this.spec.clientId}\n`)
       case 'echo': return good(`${rest.join(' ')}\n`)
+      case 'disk': return this.runDisk(rest)
       case 'bank': return rest.length === 1 ? this.runBank(rest[0]!) : bad(2, usage)
       default: return bad(127, `sh: ${name}: not found\n`)
     }
@@ -105,6 +110,15 @@ export class Guest {
     if (word === 'stop') this.bank.stop()
     else this.bank.go()
     return good(word === 'stop' ? 'stopped\n' : 'going\n')
+  }
+
+  /** What is on the disk, for people: a real guest has files there. The block is the bank's as soon as that is started. */
+  private runDisk([word = '', ...rest]: string[]): Answer {
+    if (word === 'read' && rest.length === 0) return good(`${shownBlock(this.world.readDisk())}\n`)
+    const note = Buffer.from(rest.join(' '))
+    if (word !== 'write' || note.length === 0 || note.length > noteBytes) return bad(2, diskUsage)
+    this.world.writeDisk(Buffer.concat([Buffer.from(noteMagic), note]))
+    return good()
   }
 
   private startBank(): Answer {
@@ -128,4 +142,10 @@ export class Guest {
       network, now: () => world.now(), readDisk: () => world.readDisk(), writeDisk: (block) => world.writeDisk(block),
     })
   }
+}
+
+function shownBlock(block: Buffer | undefined): string {
+  if (block?.toString('latin1', 0, noteMagic.length) === noteMagic) return block.toString('utf8', noteMagic.length)
+  const counter = decodeCounter(block)
+  return block === undefined ? 'nothing' : counter < 0 ? 'nothing that can be read' : `the counter of a bank: ${counter}`
 }
