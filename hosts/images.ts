@@ -178,6 +178,7 @@ export class Images {
     const path = this.path(record)
     const part = `${path}.part`
     await rm(part, { force: true })
+    signal.throwIfAborted()
     await hypervisor.mergeLayers(part, { layers: record.layers.map((name) => layers.path(name)), on: [], sizeMiB: record.diskMiB }, signal)
     faultPoint('agent.image.copied')
     await syncFile(part)

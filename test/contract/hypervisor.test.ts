@@ -242,6 +242,56 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
       await again.kill()
     })
 
+    it('freezes its disk while it runs, and what is made of that is the disk of another VM, which knows that it is another', async () => {
+      const login = await rig.login(spec)
+      const [write, read] = kind === 'qemu' ? ['echo kept >/data/note && sync', 'cat /data/note'] : ['bank stop; disk write kept', 'disk read']
+      await login.run(write)
+      const frozen = [...vm.instance.layers]
+      const overlay = rig.layers.path(`freeze-${++cuts}.qcow2`)
+      await vm.freezeDisk(overlay)
+      assert.deepEqual(vm.instance.layers, [...frozen, overlay])
+      assert.ok(await vm.isRunning())
+      const sealed = frozen.map((path) => readFileSync(path))
+      const [change, changed] = kind === 'qemu' ? ['echo changed >/data/note && sync', 'changed'] : ['disk write changed', 'changed']
+      await login.run(change)
+      assert.equal((await login.run(read)).trim(), changed)
+
+      const image = rig.layers.path('image.qcow2')
+      await rig.hypervisor.mergeLayers(image, { layers: frozen, on: [], sizeMiB: spec.diskMiB }, new AbortController().signal)
+      assert.deepEqual(frozen.map((path, i) => readFileSync(path).equals(sealed[i]!)), frozen.map(() => true), 'frozen layers never change')
+      const before = readFileSync(image)
+      const other: VmSpec = { ...specOf(rig.keys.public, firstPort + 1), vm: 'other', execute: [{ shell: 'sh', command: kind === 'qemu' ? 'echo done >/data/executed && sync' : 'disk write executed' }] }
+      const base = await rig.layers.lay('other.image.qcow2', image, { bytes: before.length, digest: '' })
+      const boot = async (layers: string[]) => {
+        const made = rig.keep(await rig.hypervisor.boot(rig.instance(other, '0000000500000000', layers)))
+        await made.openLogin()
+        return made
+      }
+      const copy = await boot([base, await rig.layers.create('other.0.qcow2', { base, sizeMiB: other.diskMiB * 2 })])
+      const second = await rig.login(other)
+      if (kind === 'qemu') assert.equal((await second.run(read)).trim(), 'kept')
+      const executed = kind === 'qemu' ? 'cat /data/executed 2>/dev/null' : read
+      const wanted = kind === 'qemu' ? 'done' : 'executed'
+      assert.ok(await until(clock, 20_000, 50, async () => ((await second.run(executed)).trim() === wanted ? true : undefined)), 'what it is to execute, it does')
+      await second.run(write)
+      second.close()
+      await copy.kill()
+      assert.ok(readFileSync(image).equals(before), 'the image never changes')
+      const idle = { ...other, execute: [] }
+      const plain = rig.keep(await rig.hypervisor.boot(rig.instance(idle, '0000000600000000', [base, await rig.layers.create('other.1.qcow2', { base, sizeMiB: other.diskMiB })])))
+      await plain.openLogin()
+      const third = await rig.login(idle)
+      assert.equal((await third.run(read)).trim(), 'kept', 'as it was when it was frozen')
+      third.close()
+      await plain.kill()
+      if (kind === 'simulated') await login.run('bank go')
+      login.close()
+      await assert.rejects(vm.freezeDisk(join(rig.folder, 'no', 'such', 'folder.qcow2')))
+      assert.equal(vm.instance.layers.at(-1), overlay)
+      assert.ok(await vm.isRunning())
+      await cut(planOf())
+    })
+
     it('finds a VM again that an earlier agent has let go, with the layers that it really has', async () => {
       const behind = structuredClone(vm.instance)
       await cut(planOf())

@@ -11,7 +11,7 @@ describe('quotas as the operator writes them', () => {
   it('are laid over the standard ones, in counts, MiB and bytes', () => {
     assert.deepEqual(parseQuotas('slice-memory=512,user-memory=8G,user-snapshots-bytes=20G, user-slices=3'),
       { 'slice-vms': 64, 'user-images': 32, 'slice-memory': 512, 'user-memory': 8192, 'user-snapshots-bytes': 20 * 2 ** 30, 'user-slices': 3 })
-    assert.deepEqual(parseQuotas('slice-vms=none,user-vms=4', { ...standardQuotas, 'user-vms': 9 }), { 'user-vms': 4 })
+    assert.deepEqual(parseQuotas('slice-vms=none,user-vms=4', { ...standardQuotas, 'user-vms': 9 }), { 'user-images': 32, 'user-vms': 4 })
   })
 
   it('that are none are refused with the keys that there are, or the form of the value', () => {
