@@ -42,6 +42,9 @@ export class FaultRig {
   /** Where `up` tells; in the state folder without it. */
   upLog: string | undefined
   slice!: SliceClient
+  /** Where it serves, and the root that vouches for it. */
+  url = ''
+  trust = ''
   private readonly hypervisor: HypervisorKind
   private readonly keys = newSshKeys()
   private up!: ChildProcess
@@ -61,11 +64,12 @@ export class FaultRig {
   /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. `vm`: of its VMs. `property`: of its LAN. */
   async open(policy: string, vm = '', property = ''): Promise<void> {
     assert.ok(existsSync(main), 'build first: ./violin --version')
-    const url = await this.startUp()
+    const url = this.url = await this.startUp()
     this.port = Number(new URL(url).port)
     const tools = { clock, random: realRandom }
     const folder = join(this.state, 'federation')
     const { trust } = await openFederation(folder)
+    this.trust = trust
     const user = await issueUser(folder, 'alice', tools)
     const issued = await issueSlice(folder, 'alice', 'faults', { ...tools, lifeMs: 24 * 3_600_000 })
     this.uuid = issued.uuid
@@ -96,6 +100,10 @@ export class FaultRig {
     assert.deepEqual(this.pids(''), [], 'nothing is left')
     for (const folder of [this.state, this.orders]) rmSync(folder, { recursive: true, force: true })
   }
+
+  /** How users log in, in the order of the nodes, and with which key. */
+  get nodeLogins(): readonly NodeLogin[] { return this.logins }
+  get key(): string { return this.keys.private }
 
   pidOf(victim: Victim): number {
     if (victim === 'up') return this.up.pid!
