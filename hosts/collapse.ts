@@ -65,7 +65,10 @@ export class Collapse {
     await this.looking
   }
 
-  /** Removes the disk layers that no VM, no open restore, no image in the making and no snapshot refers to. Not while a cut makes new ones. Never fails: tried again later. */
+  /**
+   * Removes the disk layers that no VM, no open restore, no image in the making and no snapshot refers to. Not while a cut makes new ones.
+   * Never fails: tried again later.
+   */
   async collect(): Promise<void> {
     await this.turns.run('layers', () => this.collectNow())
       .catch((error: unknown) => this.at.log.error({ why: explain(error) }, 'disk layers could not be removed: tried again later'))

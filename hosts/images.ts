@@ -174,7 +174,7 @@ export class Images {
   }
 
   private async make(record: ImageRecord, signal: AbortSignal): Promise<void> {
-    const { hypervisor, layers, log, onLayersFree } = this.at
+    const { hypervisor, layers, log } = this.at
     const path = this.path(record)
     const part = `${path}.part`
     await rm(part, { force: true })
@@ -190,7 +190,7 @@ export class Images {
     faultPoint('agent.image.named')
     await this.change(record, { state: 'ready', bytes: size, digest, layers: [] })
     log.info({ image: record.name, id: record.id, bytes: size }, 'an image is made')
-    onLayersFree()
+    this.at.onLayersFree()
   }
 
   private async failed(record: ImageRecord, error: unknown): Promise<void> {

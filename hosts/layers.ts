@@ -65,8 +65,8 @@ export class Layers {
   async lay(name: string, from: string, { bytes, digest }: Omit<Part, 'name'>): Promise<string> {
     const path = this.path(name)
     await rm(path, { force: true })
-    await link(from, path).catch(async (error: NodeJS.ErrnoException) => {
-      if (!['EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP'].includes(error.code ?? '')) throw error
+    await link(from, path).catch(async (error: unknown) => {
+      if (!['EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
       await copyFile(from, `${path}.part`, constants.COPYFILE_FICLONE)
       await syncFile(`${path}.part`)
       await rename(`${path}.part`, path)

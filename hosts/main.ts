@@ -99,7 +99,9 @@ await registry.resumeStopped()
 await registry.reconnect()
 
 const collapse: Collapse = new Collapse({ store: config.store, registry, participants, restores, images, layers, log })
-const agent: AgentParts = { host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, diskImages: images, marks }
+const agent: AgentParts = {
+  host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, diskImages: images, marks,
+}
 await collapse.collect()
 images.resume()
 const server = await serveRpc(config.socket, agentHandlers(agent), log)

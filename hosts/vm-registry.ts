@@ -134,9 +134,7 @@ export class VmRegistry {
   }
 
   /** Connects every interface of an instance to the switch. `counting`: where a restored port goes on. */
-  connect(instance: VmInstance, counting: Counting): Promise<void> {
-    return connectPorts(this.at.switchLink, instance, counting)
-  }
+  connect(instance: VmInstance, counting: Counting): Promise<void> { return connectPorts(this.at.switchLink, instance, counting) }
 
   /** The switch was restarted: runs and ports again. Counting has no base, so the next cut has no witness and says so. */
   async reconnect(): Promise<void> {

@@ -19,7 +19,8 @@ export function placeVms({ nodes, hosts }: { nodes: Node[]; hosts: HostRecord[] 
     const wanted = wantedHost(node)
     const has = (name: string) => node.disk === undefined || hosts.some((h) => h.host === name && hasImage(h, node.disk!))
     if (wanted !== undefined && free.has(wanted) && !has(wanted)) {
-      return { placed: false, why: `node ${node.clientId} asks for ${node.componentId!}, where the disk image ${node.disk!} is not: ask for another host, or for none` }
+      const why = `node ${node.clientId} asks for ${node.componentId!}, where the disk image ${node.disk!} is not: ask for another host, or for none`
+      return { placed: false, why }
     }
     if (wanted !== undefined && !free.has(wanted)) {
       const why = hosts.some((h) => h.host === wanted) ? 'is not up at present: try again later' : 'is not a host of this aggregate'
@@ -28,7 +29,8 @@ export function placeVms({ nodes, hosts }: { nodes: Node[]; hosts: HostRecord[] 
     const [host, room] = [...free].filter(([name]) => (wanted === undefined || name === wanted) && has(name)).sort(([, a], [, b]) => b - a)[0] ?? []
     const need = node.memoryMiB + overheadMiB
     if (host === undefined || room! < need) {
-      const left = host === undefined ? (node.disk === undefined ? 'no host is up' : `no host that has the disk image ${node.disk} is up`) : `${host} has ${Math.max(0, room!)} MiB left`
+      const missing = node.disk === undefined ? 'no host is up' : `no host that has the disk image ${node.disk} is up`
+      const left = host === undefined ? missing : `${host} has ${Math.max(0, room!)} MiB left`
       return { placed: false, why: `node ${node.clientId} needs ${need} MiB of memory, ${left}: ask for fewer or smaller nodes` }
     }
     free.set(host, room! - need)

@@ -89,7 +89,10 @@ function shownAmount(key: QuotaKey, amount: number): string {
 export function imageObjection(quotas: Quotas, user: string, used: { count: number; bytes: number }, asked: number): string | undefined {
   const more = 'remove some with DeleteImage, or ask the operator of this aggregate for more'
   const [count, bytes] = [quotas['user-images'], quotas['user-images-bytes']]
-  if (count !== undefined && used.count + 1 > count) return `quota user-images: ${user} has ${shownAmount('user-images', used.count)} of at most ${count}: ${more}`
+  if (count !== undefined && used.count + 1 > count) {
+    return `quota user-images: ${user} has ${shownAmount('user-images', used.count)} of at most ${count}: ${more}`
+  }
   if (bytes === undefined || used.bytes + asked <= bytes) return undefined
-  return `quota user-images-bytes: the images of ${user} have ${shownSize(used.bytes)} of at most ${shownSize(bytes)}, and this one may take ${shownSize(asked)}: ${more}`
+  const room = `${shownSize(used.bytes)} of at most ${shownSize(bytes)}`
+  return `quota user-images-bytes: the images of ${user} have ${room}, and this one may take ${shownSize(asked)}: ${more}`
 }

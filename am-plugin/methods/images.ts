@@ -4,7 +4,7 @@ import { Refusal } from '../../base/errors.js'
 import { token } from '../../base/random.js'
 import { Turns } from '../../base/turns.js'
 import { makeUrn, parseUrn, sameUrn } from '../../base/urn.js'
-import { imageNameForm, mayUse, sameName } from '../../slices/disk-image.js'
+import { imageNameForm, mayUse, sameName, type DiskImage } from '../../slices/disk-image.js'
 import { imageObjection } from '../../slices/quota.js'
 import { beginOperation } from '../../slices/slice-lock.js'
 import type { SliceRecord } from '../../slices/slice.js'
@@ -58,7 +58,9 @@ export async function listImages(at: AmParts, call: AmCall, params: Value[]): Pr
   if (parseUrn(user)?.type !== 'user') throw new Refusal('bad-arguments', `"${user.slice(0, 200)}" is not the URN of a user`)
   const granted = call.authorize(credentialsArgument(params[1]), 'list-resources')
   optionsArgument(params[2])
-  if (!sameUrn(user, granted.owner) && !granted.operator) throw new Refusal('forbidden', `only ${user} and operators of this aggregate may list the images of ${user}`)
+  if (!sameUrn(user, granted.owner) && !granted.operator) {
+    throw new Refusal('forbidden', `only ${user} and operators of this aggregate may list the images of ${user}`)
+  }
   return hostedImages(await at.store.hosts()).filter(({ image }) => sameUrn(image.owner, user)).map((hosted) => imageStruct(at, hosted))
 }
 
@@ -68,14 +70,17 @@ export async function deleteImage(at: AmParts, call: AmCall, params: Value[]): P
   const granted = call.authorize(credentialsArgument(params[1]), 'list-resources')
   const creator = textOption(optionsArgument(params[2]), 'creator_urn')
   const hosts = await at.store.hosts()
-  const found = hostedImages(hosts).find(({ image }) => sameUrn(urnOf(at, image.name), urn) && (creator === undefined || sameUrn(image.owner, creator)))
+  const isMeant = (image: DiskImage) => sameUrn(urnOf(at, image.name), urn) && (creator === undefined || sameUrn(image.owner, creator))
+  const found = hostedImages(hosts).find(({ image }) => isMeant(image))
   if (!found || !mayUse(found.image, granted.owner, granted.operator)) {
     const known = hosts.some((h) => h.images.some((guest) => sameUrn(urnOf(at, guest), urn)))
     if (known) throw new Refusal('forbidden', `${urn} belongs to this aggregate: it cannot be deleted`)
     throw new Refusal('not-found', `there is no image ${urn.slice(0, 200)}${creator === undefined ? '' : ` of ${creator}`} here`)
   }
   const { host, image } = found
-  if (!sameUrn(image.owner, granted.owner) && !granted.operator) throw new Refusal('forbidden', `only ${image.owner} and operators of this aggregate may delete ${urn}`)
+  if (!sameUrn(image.owner, granted.owner) && !granted.operator) {
+    throw new Refusal('forbidden', `only ${image.owner} and operators of this aggregate may delete ${urn}`)
+  }
   await refuseWanted(at, image.name)
   await at.questions.removeImage(host, image.id)
   return true
@@ -86,13 +91,16 @@ const urnOf = (at: AmParts, name: string): string => makeUrn(at.authority, 'imag
 /** `url` is ProtoGENI's; images are not to be fetched here. */
 function imageStruct(at: AmParts, { host, image }: HostedImage): Struct {
   return {
-    urn: urnOf(at, image.name), url: '', violin_state: image.state, violin_error: image.why, violin_global: image.global ? 1 : 0, violin_created: image.created,
-    violin_bytes: String(image.bytes), violin_disk_mib: image.diskMiB, violin_sliver: image.sliver, violin_guest_image: urnOf(at, image.guest), violin_host: host,
+    urn: urnOf(at, image.name), url: '', violin_state: image.state, violin_error: image.why, violin_global: image.global ? 1 : 0,
+    violin_created: image.created, violin_bytes: String(image.bytes), violin_disk_mib: image.diskMiB, violin_sliver: image.sliver,
+    violin_guest_image: urnOf(at, image.guest), violin_host: host,
   }
 }
 
 async function sliverOf(at: AmParts, sliceUrn: string, sliverUrn: string): Promise<{ slice: SliceRecord; sliver: Sliver }> {
-  if (parseUrn(sliverUrn)?.type !== 'sliver') throw new Refusal('bad-arguments', `"${sliverUrn.slice(0, 200)}" is not the URN of a sliver: an image is made of one node`)
+  if (parseUrn(sliverUrn)?.type !== 'sliver') {
+    throw new Refusal('bad-arguments', `"${sliverUrn.slice(0, 200)}" is not the URN of a sliver: an image is made of one node`)
+  }
   const target = await findTarget(at, [sliverUrn])
   if (!sameUrn(target.sliceUrn, sliceUrn)) throw new Refusal('not-found', `there is no sliver ${sliverUrn} in ${sliceUrn}`)
   return { slice: mustHaveSlivers(target), sliver: target.slivers[0]! }
@@ -108,8 +116,10 @@ async function refuseName(at: AmParts, name: string, { owner }: Granted): Promis
   const images = hostedImages(hosts).map(({ image }) => image)
   const twin = images.find((image) => sameName(image.name, name))
   const replaces = twin?.state === 'failed' && sameUrn(twin.owner, owner)
-  const taken = (twin && !replaces) || hosts.some((h) => h.images.some((guest) => sameName(guest, name))) || (await namesUnderWay(at)).some((n) => sameName(n, name))
-  if (taken) throw new Refusal('exists', `there is an image of the name ${name} already: choose another, or delete that one with DeleteImage`)
+  const others = [...hosts.flatMap((h) => h.images), ...await namesUnderWay(at)]
+  if ((twin && !replaces) || others.some((other) => sameName(other, name))) {
+    throw new Refusal('exists', `there is an image of the name ${name} already: choose another, or delete that one with DeleteImage`)
+  }
   const own = images.filter((image) => sameUrn(image.owner, owner) && image !== twin)
   const objection = imageObjection(at.quotas, owner, { count: own.length, bytes: own.reduce((sum, i) => sum + i.bytes, 0) }, 1) // how large it is the host says
   if (objection !== undefined) throw new Refusal('too-big', objection)
@@ -123,8 +133,9 @@ async function namesUnderWay(at: AmParts): Promise<string[]> {
 
 /** Who has allocated nodes of it, and not provisioned them yet, counts on it. */
 async function refuseWanted(at: AmParts, name: string): Promise<void> {
-  const waits = ({ operation }: SliceRecord, s: Sliver) =>
-    s.allocation === 'geni_allocated' || (operation?.kind === 'provision' && s.allocation === 'geni_provisioned' && ['geni_notready', 'geni_configuring'].includes(s.operational))
-  const wanted = (await at.store.slices()).some((slice) => slice.slivers.some((s) => s.node.disk !== undefined && sameName(s.node.disk, name) && waits(slice, s)))
+  const isOfIt = ({ node }: Sliver) => node.disk !== undefined && sameName(node.disk, name)
+  const hasNoDisk = ({ operation }: SliceRecord, { allocation, operational }: Sliver) => allocation === 'geni_allocated' ||
+    (operation?.kind === 'provision' && allocation === 'geni_provisioned' && ['geni_notready', 'geni_configuring'].includes(operational))
+  const wanted = (await at.store.slices()).some((slice) => slice.slivers.some((s) => isOfIt(s) && hasNoDisk(slice, s)))
   if (wanted) throw new Refusal('refused', `image ${name} is wanted by nodes that are allocated and not provisioned yet: try again in a few minutes`)
 }

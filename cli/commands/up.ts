@@ -97,7 +97,7 @@ export const hypervisorOption = (): Option =>
 
 function quotaOption(): Option {
   const text = 'bounds for each slice and each user: slice-vms, slice-memory (MiB, or 8G), slice-snapshots-bytes (20G), ' +
-    'the same three with user-, and user-slices; none lifts one'
+    'the same three with user-, user-slices, user-images and user-images-bytes; none lifts one'
   return new Option('--quota <key=value,...>', text).argParser(parseQuota)
     .default(standardQuotas, Object.entries(standardQuotas).map((quota) => quota.join('=')).join())
 }

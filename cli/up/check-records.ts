@@ -6,6 +6,7 @@ import { Failure } from '../../base/errors.js'
 import { readableOr, readRecord, type Form } from '../../base/records.js'
 import { openFederation } from '../../certs/issue.js'
 import type { Replacement } from '../../hosts/layer-chains.js'
+import { imageForm } from '../../hosts/images.js'
 import { cutJournalForm } from '../../hosts/participants.js'
 import { restoreJournalForm, wentForm } from '../../hosts/restore-host.js'
 import { marksForm } from '../../hosts/slice-marks.js'
@@ -31,6 +32,7 @@ export async function checkEverything(layout: Layout): Promise<void> {
   await each(join(layout.host, 'restores'), '.json', restoreJournalForm)
   await each(join(layout.host, 'restores'), '.went', wentForm)
   await each(join(layout.host, 'layers'), '.replaces', replacementForm)
+  await each(join(layout.host, 'images'), '.json', imageForm)
   await each(layout.switch, '.json', preparedForm)
   for (const slice of namesIn(layout.store)) {
     await each(join(layout.store, slice, 'restores'), '.outcome', outcomeForm)

@@ -96,7 +96,8 @@ describe('an image of the disk of a node', function () {
     await ready(user, 'left')
 
     const next = await userWith('alice', 'next')
-    assert.match(String(await next.am.geni('ListResources', [next.credentials, { geni_rspec_version: { type: 'GENI', version: '3' } }])), /image\+left"/)
+    const advertisement = await next.am.geni('ListResources', [next.credentials, { geni_rspec_version: { type: 'GENI', version: '3' } }])
+    assert.match(advertisement as string, /image\+left"/)
     await refused(next.client.allocate(request(image('left'), '<violin:vm disk_mib="16"/>')), 1, /disk_mib="16"; it must be from 64 to/)
     const login = await boot(next, request(image('left')))
     assert.equal(await run(login, 'disk read', keys.private), 'what the experiment has left')
