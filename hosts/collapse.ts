@@ -76,7 +76,7 @@ export class Collapse {
 
   private async collectNow(): Promise<void> {
     const { participants, registry, restores, images, layers } = this.at
-    const inUse = () => [...registry.layersInUse(), ...restores.layersInUse(), ...images.layersInUse()].map((path) => basename(path))
+    const inUse = () => [...registry.disks.layersInUse(), ...restores.layersInUse(), ...images.layersInUse()].map((path) => basename(path))
     const files = await layers.files() // first: what is made from here on is not looked at
     const before = inUse()
     const needs = await this.snapshots.needs()
@@ -120,17 +120,17 @@ export class Collapse {
   /** Every VM reads what was merged. One that cannot now (a cut is under way, it is just being started) does so at a later look. */
   private async replaceInVms(): Promise<void> {
     const { registry, participants, layers, log } = this.at
-    for (const { vm, slice } of registry.disks()) {
+    for (const { vm, slice } of registry.disks.list()) {
       await registry.outsideCuts(slice, async () => {
         for (let next = this.nextFor(vm); next && !participants.isOpen(slice); next = this.nextFor(vm)) {
-          await registry.replaceLayers(vm, next.replaces.map((p) => layers.path(p.name)), layers.path(next.into.name))
+          await registry.disks.replace(vm, next.replaces.map((p) => layers.path(p.name)), layers.path(next.into.name))
         }
       }).catch((error: unknown) => log.warn({ vm, why: explain(error) }, 'it goes on with the disk layers that it has'))
     }
   }
 
   private nextFor(vm: string): Replacement | undefined {
-    const chain = this.at.registry.disks().find((d) => d.vm === vm)?.layers.map((path) => basename(path)) ?? []
+    const chain = this.at.registry.disks.list().find((d) => d.vm === vm)?.layers.map((path) => basename(path)) ?? []
     return nextForVm(chain, this.at.layers.replacements)
   }
 
@@ -140,7 +140,7 @@ export class Collapse {
     const snapshots = needs.chains.map(({ parts, diskMiB }): LayerUse => ({
       layers: layers.present(parts).map((p) => p.name), written: false, diskMiB,
     }))
-    const written = [...registry.disks(), ...restores.disks()].map((disk): LayerUse => ({
+    const written = [...registry.disks.list(), ...restores.disks()].map((disk): LayerUse => ({
       layers: disk.layers.map((path) => basename(path)), written: true, diskMiB: disk.diskMiB,
     }))
     return mergeableRuns([...snapshots, ...written], layers.replacements).filter(({ run }) => this.isKnown(run[0]!, needs))
@@ -150,7 +150,7 @@ export class Collapse {
   private isKnown(layer: string, { chains, unknown }: SnapshotNeeds): boolean {
     if (unknown.size === 0) return true
     const owner = ownerOf(layer)
-    const slices = [...chains, ...this.at.registry.disks()].filter(({ vm }) => vm === owner).map(({ slice }) => slice)
+    const slices = [...chains, ...this.at.registry.disks.list()].filter(({ vm }) => vm === owner).map(({ slice }) => slice)
     return slices.length > 0 && !slices.some((slice) => unknown.has(slice))
   }
 }

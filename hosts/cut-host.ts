@@ -88,7 +88,7 @@ export class CutHost {
     const cuts = await this.cutAll().finally(stopLeading)
     // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
     this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
-    for (const name of order.vms) await this.at.registry.noteLayers(name)
+    for (const name of order.vms) await this.at.registry.disks.note(name)
     const vms = cuts.map(({ switchBootId: _, ...cut }) => cut)
     return { progress: 'cut', switchBootId: this.closed.bootId, vms }
   }
@@ -157,7 +157,7 @@ export class CutHost {
       }
       await rm(join(this.folder, `${this.channelsName}.part`), { force: true })
       await rm(join(this.folder, this.channelsName), { force: true })
-      for (const vm of vms) await this.at.registry.noteLayers(vm.instance.spec.vm) // writes, so after room was made: the disk may be full
+      for (const vm of vms) await this.at.registry.disks.note(vm.instance.spec.vm) // writes, so after room was made: the disk may be full
       this.at.log.info({ ...this.ref, outcome }, 'cut is void: every VM runs')
       return { progress: 'told' }
     } catch (error) {

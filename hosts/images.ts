@@ -23,6 +23,7 @@ import { imageObjection } from '../slices/quota.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
 import { digestOf, type Layers } from './layers.js'
 import type { Participants } from './participants.js'
+import type { VmDisks } from './vm-disks.js'
 import type { VmRegistry } from './vm-registry.js'
 
 /** `layers`: names of those that it is being made of, oldest first. */
@@ -35,7 +36,7 @@ export const imageForm: Form<ImageRecord> = {
 export interface ImagesParts {
   folder: string
   layers: Layers
-  registry: Pick<VmRegistry, 'disks' | 'outsideCuts' | 'freezeDisk'>
+  registry: { outsideCuts: VmRegistry['outsideCuts']; disks: Pick<VmDisks, 'list' | 'freeze'> }
   participants: Pick<Participants, 'isOpen'>
   hypervisor: Pick<Hypervisor, 'mergeLayers'>
   freeBytes(): Promise<number>
@@ -142,7 +143,7 @@ export class Images {
     const { participants, registry, clock } = this.at
     const over = await until(clock, cutEndsMs, 50, () => (participants.isOpen(ask.slice) ? undefined : true))
     if (!over) throw new Failure('timed-out', 'a snapshot of the slice is still under way: try again')
-    const { spec, layers } = await registry.freezeDisk(ask.vm)
+    const { spec, layers } = await registry.disks.freeze(ask.vm)
     const record: ImageRecord = {
       format: 1, ...ask.image, state: 'making', why: '', guest: spec.image, diskMiB: spec.diskMiB, bytes, digest: '', created: rfc3339(clock.now()),
       floorBytes: ask.floorBytes, layers: layers.map((path) => basename(path)),
@@ -229,7 +230,7 @@ export class Images {
 
   /** The layers as they are, which may hold some bytes twice, but no more than the whole disk. */
   private async mostBytes(vm: string): Promise<number> {
-    const disk = this.at.registry.disks().find((d) => d.vm === vm)
+    const disk = this.at.registry.disks.list().find((d) => d.vm === vm)
     if (!disk) throw new Refusal('not-found', `this host has no VM ${vm}`)
     const sizes = await Promise.all(disk.layers.map(async (path) => (await stat(path)).size))
     return Math.min(sizes.reduce((sum, n) => sum + n, 0), disk.diskMiB * 1024 * 1024) + overheadBytes

@@ -4,9 +4,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
-import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
-import { realRandom, token } from '../base/random.js'
 import { readableOr } from '../base/records.js'
 import type { Clock } from '../base/time.js'
 import { Turns } from '../base/turns.js'
@@ -16,10 +14,9 @@ import { calibrate } from './calibrate.js'
 import { closeRunOf } from './close-run.js'
 import { changeConfigDisk, configDisk, mendConfigDisks } from './config-disk.js'
 import { connectPorts, type Counting } from './connect-ports.js'
-import { boundConsoles, readConsole, removeConsole } from './console.js'
+import { readConsole } from './console.js'
 import { installFiles } from './installs.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
-import { firstLayerNames, makeFirstLayers } from './first-layers.js'
 import type { GuestImage } from './guest-image.js'
 import type { Images } from './images.js'
 import type { Layers } from './layers.js'
@@ -27,6 +24,8 @@ import { waitForBanner } from './ready.js'
 import type { SliceMarks } from './slice-marks.js'
 import type { SwitchLink } from './switch-link.js'
 import { takeOver } from './take-over.js'
+import { VmDisks } from './vm-disks.js'
+import { VmFiles } from './vm-files.js'
 import { readVmRecords, refuseUnreadable, reportOf, type UnreadableVm, type VmRecord } from './vm-records.js'
 
 export interface RegistryParts {
@@ -53,17 +52,22 @@ export interface RegistryParts {
 const beside = (slice: string): string => `beside the cuts of ${slice}`
 
 export class VmRegistry {
+  readonly disks: VmDisks
   private readonly records = new Map<string, VmRecord>()
   /** Nothing is done with these (vm-records.ts). */
   private unreadable = new Map<string, UnreadableVm>()
   private readonly live = new Map<string, Vm>()
   private readonly turns = new Turns()
-  /** Layers that are in no record and may not go: just made, or replaced while a record on disk still names them. */
-  private readonly stillNoted = new Set<string>()
   private readonly at: RegistryParts
+  private readonly files: VmFiles
 
   constructor(parts: RegistryParts) {
     this.at = parts
+    this.files = new VmFiles(parts.folder)
+    this.disks = new VmDisks({
+      records: () => [...this.records.values()], record: (vm) => this.record(vm), running: (vm) => this.live.get(vm), save: (record) => this.save(record),
+      unreadableLayers: () => [...this.unreadable.values()].flatMap(({ layers }) => layers),
+    }, parts.layers, parts.diskImages)
   }
 
   /** Reads the records and takes over the VMs whose processes still run; the others are dead, and say so. */
@@ -89,9 +93,8 @@ export class VmRegistry {
     if (this.records.has(spec.vm)) return
     refuseUnreadable(this.unreadable, spec.vm)
     if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
-    await writeDurably(this.configPath(spec.vm), configDisk(spec, await installFiles(spec, this.at.sources))) // first: what it fetches may not be there
-    await this.whileNoted(firstLayerNames(spec), async () => { // they are in no record yet, and may not be collected
-      const layers = await makeFirstLayers(spec, this.at.layers, this.at.diskImages)
+    await writeDurably(this.files.config(spec.vm), configDisk(spec, await installFiles(spec, this.at.sources))) // first: what it fetches may not be there
+    await this.disks.make(spec, (layers) => {
       this.records.set(spec.vm, { format: 1, spec, condition: 'defined', reason: '', layers, instance: null })
     })
     await this.save(this.record(spec.vm))
@@ -101,7 +104,7 @@ export class VmRegistry {
   async setLogins(name: string, logins: VmSpec['logins']): Promise<void> {
     const record = this.record(name)
     const spec = { ...record.spec, logins }
-    await changeConfigDisk(this.configPath(name), spec)
+    await changeConfigDisk(this.files.config(name), spec)
     record.spec = spec
     await this.save(record)
     await this.live.get(name)?.setLogins(logins)
@@ -134,7 +137,9 @@ export class VmRegistry {
   }
 
   /** Connects every interface of an instance to the switch. `counting`: where a restored port goes on. */
-  connect(instance: VmInstance, counting: Counting): Promise<void> { return connectPorts(this.at.switchLink, instance, counting) }
+  connect(instance: VmInstance, counting: Counting): Promise<void> {
+    return connectPorts(this.at.switchLink, instance, counting)
+  }
 
   /** The switch was restarted: runs and ports again. Counting has no base, so the next cut has no witness and says so. */
   async reconnect(): Promise<void> {
@@ -191,34 +196,9 @@ export class VmRegistry {
     if (!record) return
     await this.end(record)
     this.records.delete(name)
-    await this.turns.run(name, () => removeDurably(this.path(name)))
-    await rm(this.configPath(name), { force: true })
-    await removeConsole(this.consolePath(name))
-    await removeConsole(this.hypervisorLogPath(name))
+    await this.turns.run(name, () => removeDurably(this.files.record(name)))
+    await this.files.removeAllBesideRecord(name)
     if (![...this.records.values()].some((r) => r.spec.slice === record.spec.slice)) await closeRunOf(this.at, record.spec.slice)
-  }
-
-  /**
-   * Before: no cut of its slice is under way (outsideCuts). After: what its disk holds now is in layers that change no more, given oldest
-   * first, and it writes to a new one on top of them, or will when it is started.
-   */
-  async freezeDisk(name: string): Promise<{ spec: VmSpec; layers: string[] }> {
-    const record = this.record(name)
-    const vm = this.live.get(name)
-    if (!vm && record.instance) throw new Failure('failed', 'it is just being started')
-    const layers = [...vm?.instance.layers ?? record.layers]
-    const overlay = `${name}.f-${token(realRandom, 6)}.qcow2`
-    await this.whileNoted([overlay], async () => {
-      if (vm) await vm.freezeDisk(this.at.layers.path(overlay)).finally(() => this.noteLayers(name))
-      else record.layers = [...layers, await this.at.layers.create(overlay, { base: layers.at(-1)!, sizeMiB: record.spec.diskMiB })]
-    })
-    if (!vm) await this.save(record)
-    return { spec: record.spec, layers }
-  }
-
-  private async whileNoted(names: string[], work: () => Promise<void>): Promise<void> {
-    for (const name of names) this.stillNoted.add(name)
-    await work().finally(() => { for (const name of names) this.stillNoted.delete(name) })
   }
 
   /** A restored VM takes the place of the one before, which has no process any more. */
@@ -239,18 +219,8 @@ export class VmRegistry {
     return {
       spec: { ...spec, logins: this.records.get(spec.vm)?.spec.logins ?? spec.logins }, run, layers: [...layers],
       monitor: `${socket}.qmp`, nicSockets: spec.nics.map((_, i) => `${socket}.n${i}`),
-      console: this.consolePath(spec.vm), config: this.configPath(spec.vm), kernel: image.kernel, initrd: image.initrd, append: image.append,
+      console: this.files.console(spec.vm), config: this.files.config(spec.vm), kernel: image.kernel, initrd: image.initrd, append: image.append,
     }
-  }
-
-  /** The layers have changed (a cut): the record must say so before anybody relies on it. */
-  async noteLayers(name: string): Promise<void> {
-    const record = this.records.get(name)
-    const vm = this.live.get(name)
-    if (!record || !vm) return
-    record.layers = [...vm.instance.layers]
-    record.instance = vm.instance
-    await this.save(record)
   }
 
   vm(name: string): Vm {
@@ -259,39 +229,14 @@ export class VmRegistry {
     return vm
   }
 
-  runningOf(slice: string): Vm[] { return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice) }
+  runningOf(slice: string): Vm[] {
+    return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice)
+  }
 
   /** The VMs whose login must answer, since somebody asked for a watchdog. */
   watched(): Vm[] {
     return [...this.live.values()].filter(({ ended, instance: { spec } }) =>
       ended === undefined && spec.watchdogMs !== undefined && this.records.get(spec.vm)?.condition === 'ready')
-  }
-
-  layersInUse(): string[] {
-    const of = (r: VmRecord) => [...r.layers, ...r.instance?.layers ?? [], ...this.live.get(r.spec.vm)?.instance.layers ?? []]
-    const unknown = [...this.unreadable.values()].flatMap(({ layers }) => layers)
-    return [...[...this.records.values()].flatMap(of), ...this.stillNoted, ...unknown]
-  }
-
-  /** The disk of every VM, running or not. */
-  disks(): { vm: string; slice: string; diskMiB: number; layers: string[] }[] {
-    return [...this.records.values()].map(({ spec, layers }) => ({
-      vm: spec.vm, slice: spec.slice, diskMiB: spec.diskMiB, layers: this.live.get(spec.vm)?.instance.layers ?? layers,
-    }))
-  }
-
-  /** Before: no cut of its slice is under way (outsideCuts). After: its disk has `by` in the place of `layers`, and its record says so. */
-  async replaceLayers(name: string, layers: string[], by: string): Promise<void> {
-    const record = this.record(name)
-    const vm = this.live.get(name)
-    for (const layer of layers) this.stillNoted.add(layer)
-    if (vm) await vm.replaceLayers(layers, by)
-    else if (record.instance) throw new Failure('failed', 'it is just being started')
-    else record.layers.splice(record.layers.indexOf(layers[0]!), layers.length, by)
-    faultPoint('agent.collapse.replaced')
-    if (vm) await this.noteLayers(name)
-    else await this.save(record)
-    for (const layer of layers) this.stillNoted.delete(layer)
   }
 
   reports(): VmReport[] {
@@ -300,20 +245,23 @@ export class VmRegistry {
   }
 
   /** Memory promised to the VMs of this host, with `overheadMiB` for each. */
-  memoryMiB(overheadMiB: number): number { return [...this.records.values()].reduce((sum, r) => sum + r.spec.memoryMiB + overheadMiB, 0) }
+  memoryMiB(overheadMiB: number): number {
+    return [...this.records.values()].reduce((sum, r) => sum + r.spec.memoryMiB + overheadMiB, 0)
+  }
 
   /** The end of its console; '' for a VM that this host does not know yet. */
   async console(name: string, bytes: number): Promise<string> {
-    return this.records.has(name) ? readConsole(this.consolePath(name), bytes) : ''
+    return this.records.has(name) ? readConsole(this.files.console(name), bytes) : ''
   }
 
   /** Call it now and then: consoles are written by VMs, which know no bound. */
   async boundConsoles(): Promise<void> {
-    const paths = [...this.records.keys()].flatMap((name) => [this.consolePath(name), this.hypervisorLogPath(name)])
-    await boundConsoles(paths, this.at.log)
+    await this.files.boundConsoles(this.records.keys(), this.at.log)
   }
 
-  releaseAll(): void { for (const vm of this.live.values()) vm.release() }
+  releaseAll(): void {
+    for (const vm of this.live.values()) vm.release()
+  }
 
   /** They are as dead as VMs that have ended by themselves: whoever supervises us next brings their slices back. */
   async endAll(why: string): Promise<void> {
@@ -361,11 +309,9 @@ export class VmRegistry {
   private async awaitReady(record: VmRecord, vm: Vm): Promise<void> {
     const answered = await waitForBanner(record.spec.loginPort, this.at.clock, () => vm.ended !== undefined || this.live.get(record.spec.vm) !== vm)
     if (this.live.get(record.spec.vm) !== vm || vm.ended !== undefined) return
-    if (answered) {
-      await calibrate(vm, this.at)
-      await this.change(record, 'ready', '')
-    }
-    else await this.change(record, 'booting', 'it does not answer on its login port: look at its console')
+    if (!answered) return this.change(record, 'booting', 'it does not answer on its login port: look at its console')
+    await calibrate(vm, this.at)
+    await this.change(record, 'ready', '')
   }
 
   private async change(record: VmRecord, condition: VmCondition, reason: string): Promise<void> {
@@ -378,7 +324,9 @@ export class VmRegistry {
   }
 
   /** Refuses a VM whose record could not be read. */
-  refuseUnreadable(name: string): void { refuseUnreadable(this.unreadable, name) }
+  refuseUnreadable(name: string): void {
+    refuseUnreadable(this.unreadable, name)
+  }
 
   private record(name: string): VmRecord {
     refuseUnreadable(this.unreadable, name)
@@ -391,12 +339,7 @@ export class VmRegistry {
   private save(record: VmRecord): Promise<void> {
     const { vm } = record.spec
     return this.turns.run(vm, async () => {
-      if (this.records.get(vm) === record) await writeDurably(this.path(vm), JSON.stringify(record))
+      if (this.records.get(vm) === record) await writeDurably(this.files.record(vm), JSON.stringify(record))
     })
   }
-
-  private path(name: string): string { return join(this.at.folder, `${name}.json`) }
-  private configPath(name: string): string { return join(this.at.folder, `${name}.config`) }
-  private consolePath(name: string): string { return join(this.at.folder, `${name}.console`) }
-  private hypervisorLogPath(name: string): string { return `${this.consolePath(name)}.qemu` } // what QEMU itself says
 }

@@ -229,8 +229,7 @@ export class QemuVm implements Vm {
     try {
       await this.qmp.batch([this.disk.flip(overlay)]) // QEMU writes out what it has of the disk first, and stops nothing
     } catch (error) {
-      await this.disk.learn() // an answer that came too late is no refusal
-      if (!this.instance.layers.includes(path)) await this.disk.dropOverlay(overlay)
+      await this.disk.dropOverlay(overlay) // an answer that came too late is no refusal: QEMU is asked
       throw error
     }
     this.disk.flipped(overlay)

@@ -26,17 +26,19 @@ describe('the disk layers of a host', () => {
     const disks = new Map<string, { slice: string; chain: string[] }>()
     const meanwhile = { happens: () => undefined as unknown }
     const registry = {
-      layersInUse: () => {
-        const now = [...disks.values()].flatMap((d) => d.chain)
-        meanwhile.happens()
-        return now
+      disks: {
+        layersInUse: () => {
+          const now = [...disks.values()].flatMap((d) => d.chain)
+          meanwhile.happens()
+          return now
+        },
+        list: () => [...disks].map(([vm, { slice, chain }]) => ({ vm, slice, diskMiB: 1, layers: chain })),
+        replace: async (vm: string, gone: string[], by: string) => {
+          const { chain } = disks.get(vm)!
+          chain.splice(chain.indexOf(gone[0]!), gone.length, by)
+        },
       },
-      disks: () => [...disks].map(([vm, { slice, chain }]) => ({ vm, slice, diskMiB: 1, layers: chain })),
       outsideCuts: <T>(_: string, work: () => Promise<T>) => work(),
-      replaceLayers: async (vm: string, gone: string[], by: string) => {
-        const { chain } = disks.get(vm)!
-        chain.splice(chain.indexOf(gone[0]!), gone.length, by)
-      },
     } as unknown as VmRegistry
     const participants = { isCutting: () => false, isOpen: () => false } as unknown as Participants
     const restores = { layersInUse: () => [], disks: () => [] } as unknown as RestoreHost

@@ -27,12 +27,14 @@ describe('the disk images of a host', () => {
     await layers.open()
     const disk = { chain: readdirSync(layers.folder).filter((n) => n.startsWith('a.')).sort().map((n) => layers.path(n)) }
     const registry: ImagesParts['registry'] = {
-      disks: () => (disk.chain.length === 0 ? [] : [{ vm: 'a', slice: 'slice-1', diskMiB: 1, layers: disk.chain }]),
       outsideCuts: (_, work) => work(),
-      freezeDisk: async () => {
-        const frozen = [...disk.chain]
-        disk.chain.push(await layers.create(`a.${disk.chain.length}.qcow2`, { sizeMiB: 1 }))
-        return { spec: { vm: 'a', slice: 'slice-1', image: 'linux', diskMiB: 1 } as VmSpec, layers: frozen }
+      disks: {
+        list: () => (disk.chain.length === 0 ? [] : [{ vm: 'a', slice: 'slice-1', diskMiB: 1, layers: disk.chain }]),
+        freeze: async () => {
+          const frozen = [...disk.chain]
+          disk.chain.push(await layers.create(`a.${disk.chain.length}.qcow2`, { sizeMiB: 1 }))
+          return { spec: { vm: 'a', slice: 'slice-1', image: 'linux', diskMiB: 1 } as VmSpec, layers: frozen }
+        },
       },
     }
     const freed = { times: 0 }

@@ -27,7 +27,7 @@ describe('the cuts of a host', () => {
     }
     const vm = new MemoryVm(instance, true)
     const registry = {
-      runningOf: () => [vm], vm: () => vm, noteLayers: async () => undefined, outsideCuts: <T>(_slice: string, work: () => Promise<T>) => work(),
+      runningOf: () => [vm], vm: () => vm, disks: { note: async () => undefined }, outsideCuts: <T>(_slice: string, work: () => Promise<T>) => work(),
     } as unknown as VmRegistry
     const answers: Record<string, unknown> = { gate: { drained: true, waitedMs: 0 }, cut: { latches: [], bootId: 'b' }, prepare: { bootId: 'b' }, closeLog: { bootId: 'b' } }
     const ahead = { ms: 0 }

@@ -196,9 +196,9 @@ describe('the VMs of a host', () => {
   it('many changes of one record at once leave the last one on disk', async () => {
     const host = await cameBack(folder(), ['a'])
     await host.registry.open()
-    await Promise.all([...Array.from({ length: 20 }, () => host.registry.noteLayers('a')), host.registry.stop('a', 'enough')])
+    await Promise.all([...Array.from({ length: 20 }, () => host.registry.disks.note('a')), host.registry.stop('a', 'enough')])
     assert.deepEqual([host.onDisk('a').condition, host.onDisk('a').reason], ['stopped', 'enough'])
-    await Promise.all([host.registry.noteLayers('a'), host.registry.destroy('a'), host.registry.noteLayers('a')])
+    await Promise.all([host.registry.disks.note('a'), host.registry.destroy('a'), host.registry.disks.note('a')])
     assert.throws(() => host.onDisk('a'), /ENOENT/)
   })
 })
@@ -229,7 +229,7 @@ describe('a VM whose record cannot be read', () => {
         () => host.registry.stop('b'), () => host.registry.destroy('b'),
       ]) await assert.rejects(asked, /nothing is done with the VM b, of which it is not known whether it runs: .*b\.json/)
       assert.throws(() => host.registry.refuseUnreadable('b'), /nothing is done/)
-      assert.deepEqual(host.registry.layersInUse().filter((l) => l.includes('/layers/b')).map((l) => basename(l)).sort(), ['b.0.qcow2', 'b.m-1.qcow2', 'b.op-1.qcow2'])
+      assert.deepEqual(host.registry.disks.layersInUse().filter((l) => l.includes('/layers/b')).map((l) => basename(l)).sort(), ['b.0.qcow2', 'b.m-1.qcow2', 'b.op-1.qcow2'])
       await host.registry.destroy('a')
       assert.equal(readFileSync(path, 'utf8'), text)
       assert.deepEqual(host.vm('b').asked, [])
