@@ -33,6 +33,8 @@ describe('up on the state of another time', function () {
   this.timeout(180_000)
   const state = mkdtempSync(join(tmpdir(), 'vold-'))
   const format = join(state, 'format')
+  const vms = join(state, 'host', 'vms')
+  const vmRecords = () => readdirSync(vms).filter((f) => f.endsWith('.json'))
   let running: Up | undefined
   let user: User
   let issued: Slice
@@ -98,6 +100,7 @@ describe('up on the state of another time', function () {
     await slice.allocate(pem(join(root, 'examples', 'two-nodes.rspec')))
     await slice.provision([{ urn: user.urn, keys: [] }])
     await slice.waitFor('geni_notready', 60_000)
+    assert.ok(await until(clock, 60_000, 20, () => (vmRecords().length === 2 ? true : undefined)), 'its host has made both VMs') // AM says so before
     await stop()
     rmSync(format)
     assert.deepEqual((await (await serves()).status()).map((s) => s.allocation), ['geni_provisioned', 'geni_provisioned'])
@@ -117,8 +120,7 @@ describe('up on the state of another time', function () {
   })
 
   it('serves where the record of one VM is of a later format: that VM is not touched and says why, the other one runs', async () => {
-    const vms = join(state, 'host', 'vms')
-    const [first] = readdirSync(vms).filter((f) => f.endsWith('.json'))
+    const [first] = vmRecords()
     const whole = pem(join(vms, first!))
     writeFileSync(join(vms, first!), '{"format":2}')
     const slice = await serves()
