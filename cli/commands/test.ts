@@ -8,7 +8,7 @@ import type { Surroundings } from '../surroundings.js'
 
 interface Step { name: string; command: string[] }
 interface Sum { passing: number; failing: number }
-interface End { how: string; sum: Sum }
+interface End { how: string; sum: Sum; story: string }
 
 const mocha = (...globs: string[]) => ['node', 'node_modules/mocha/bin/mocha.js', ...globs]
 const steps: Step[] = [
@@ -22,6 +22,8 @@ const steps: Step[] = [
 ]
 /** A step that has not ended by then has failed, whatever its tests said: something that it started was left running. */
 const stepMinutes = 20
+/** Of a failed step, told again at the end. */
+const storyBytes = 6000
 
 export function testCommand(at: Surroundings): Command {
   const names = steps.map((s) => s.name).join(', ')
@@ -37,6 +39,7 @@ export function testCommand(at: Surroundings): Command {
 
 async function runAll(chosen: Step[], at: Surroundings): Promise<number> {
   const total: Sum = { passing: 0, failing: 0 }
+  const stories: string[] = []
   const begun = clock.monotonic()
   const interrupt = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort())
@@ -44,12 +47,14 @@ async function runAll(chosen: Step[], at: Surroundings): Promise<number> {
     if (interrupt.signal.aborted) break
     const from = clock.monotonic()
     process.stdout.write(`\n== ${step.name}\n`)
-    const { how, sum } = await run(step, at, interrupt.signal)
+    const { how, sum, story } = await run(step, at, interrupt.signal)
     total.passing += sum.passing
     total.failing += sum.failing
     if (how !== 'ok' && sum.failing === 0) total.failing++
+    if (how !== 'ok') stories.push(`== what failed in ${step.name}\n${story}\n`)
     process.stdout.write(`== ${step.name}: ${how === 'ok' ? 'ok' : `FAILED (${how})`} after ${Math.round((clock.monotonic() - from) / 1000)} s\n`)
   }
+  process.stdout.write(stories.map((story) => `\n${story}`).join('')) // again: who keeps only the end of it all must find them there
   process.stdout.write(`\nall of it took ${Math.round((clock.monotonic() - begun) / 1000)} s\n`)
   process.stdout.write(`${total.passing} passed, ${total.failing} failed\n`)
   return total.failing === 0 ? 0 : 1
@@ -79,7 +84,7 @@ async function run(step: Step, at: Surroundings, interrupt: AbortSignal): Promis
     endGroup(child, 'SIGKILL')
     return (error as Error).message
   })
-  return { how, sum: { passing: last(tail, 'passing'), failing: last(tail, 'failing') } }
+  return { how, sum: { passing: last(tail, 'passing'), failing: last(tail, 'failing') }, story: storyOf(tail) }
 }
 
 function endGroup(child: ChildProcess, signal: NodeJS.Signals): void {
@@ -92,4 +97,11 @@ function endGroup(child: ChildProcess, signal: NodeJS.Signals): void {
 
 function last(text: string, word: string): number {
   return Number([...text.matchAll(new RegExp(`^\\s+(\\d+) ${word}`, 'gm'))].at(-1)?.[1] ?? '0')
+}
+
+/** mocha's list of failures, or the end of what another tool has said. */
+function storyOf(text: string): string {
+  const list = text.lastIndexOf(' failing\n')
+  const from = list < 0 ? text.length - storyBytes : text.lastIndexOf('\n', list) + 1
+  return text.slice(Math.max(0, from)).slice(0, storyBytes).trimEnd()
 }
