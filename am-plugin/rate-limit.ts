@@ -1,5 +1,6 @@
 // How many calls one caller may make in a while: a bucket of tokens for each, filled again steadily. It is there against
-// programs that ask in a loop without end, so it is generous: people and their tools never meet it.
+// programs that ask in a loop without end, so it is generous: people, their tools and their measurements never meet it. What
+// protects others from one busy caller is the line in which callers take turns (docs/am-server.md).
 import type { Clock } from '../base/time.js'
 
 export interface Rate {
@@ -9,7 +10,7 @@ export interface Rate {
   burst: number
 }
 
-export const standardRate: Rate = { perSecond: 200, burst: 2_000 }
+export const standardRate: Rate = { perSecond: 1_000, burst: 30_000 }
 
 /** Callers whose bucket is full again are forgotten when there are more than this; then whoever has been here longest. */
 const keptCallers = 10_000
