@@ -296,12 +296,12 @@ describe('the XML-RPC server', () => {
     const narrow = await start({ limits: { concurrent: 2, callerConcurrent: 1 }, callerOf: (peer) => (peer.length > 0 ? 'alice' : undefined) })
     const alice = asAlice(narrow)
     const many = [1, 2, 3, 4].map(() => alice.geni('Status', []))
-    assert.ok(await until(realClock, 5_000, 1, () => (order.length === 1 ? true : undefined)))
+    assert.ok(await until(realClock, 30_000, 1, () => (order.length === 1 ? true : undefined)))
     const other = http('POST', encodeCall('Status', []), {}, '/', narrow)
-    assert.ok(await until(realClock, 5_000, 1, () => (order.length === 2 ? true : undefined)))
+    assert.ok(await until(realClock, 30_000, 1, () => (order.length === 2 ? true : undefined)))
     assert.deepEqual(order, ['alice', 'nobody'])
     for (let i = 0; i < 5; i++) {
-      assert.ok(await until(realClock, 5_000, 1, () => (held.length > i ? true : undefined)))
+      assert.ok(await until(realClock, 30_000, 1, () => (held.length > i ? true : undefined)))
       held[i]!()
     }
     await Promise.all([...many, other])
@@ -324,12 +324,12 @@ describe('the XML-RPC server', () => {
     }
     const client = asAlice(small)
     assert.equal(await client.geni('GetVersion', []), 'here')
-    assert.ok(await until(realClock, 5_000, 1, () => (closed.length > 0 ? true : undefined)))
+    assert.ok(await until(realClock, 30_000, 1, () => (closed.length > 0 ? true : undefined)))
     assert.deepEqual(closed, [0])
     opened[1]!.write('y') // it is still there, and no younger for that
     const another = asAlice(small)
     assert.equal(await another.geni('GetVersion', []), 'here')
-    assert.ok(await until(realClock, 5_000, 1, () => (closed.length > 1 ? true : undefined)))
+    assert.ok(await until(realClock, 30_000, 1, () => (closed.length > 1 ? true : undefined)))
     assert.deepEqual(closed, [0, 1])
     client.close()
     another.close()
@@ -348,10 +348,10 @@ describe('the XML-RPC server', () => {
       await once(socket, 'secureConnect')
       if (text !== '') socket.write(text)
       if (text.length < 1000) socket.resume() // else nothing is read: 32 MB are more than any buffer of the system
-      else await until(realClock, 10_000, 5, () => (strict.connections() === 0 ? true : undefined))
+      else await until(realClock, 30_000, 5, () => (strict.connections() === 0 ? true : undefined))
       if (text.length < 1000) await ended
       socket.destroy()
-      assert.ok(await until(realClock, 10_000, 5, () => (strict.connections() === 0 ? true : undefined)), text.slice(0, 60))
+      assert.ok(await until(realClock, 30_000, 5, () => (strict.connections() === 0 ? true : undefined)), text.slice(0, 60))
     }
     await strict.close()
   })

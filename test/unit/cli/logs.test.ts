@@ -43,7 +43,7 @@ describe('the logs of an aggregate', () => {
     const whole = { older: 100, bytes: 10_000 }
     let over = false
     void ended.then(() => { over = true })
-    await until(clock, 10_000, 1, async () => {
+    await until(clock, 30_000, 1, async () => {
       await boundLogs(folder(), say, whole)
       return over ? true : undefined
     })

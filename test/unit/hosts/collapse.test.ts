@@ -69,7 +69,7 @@ describe('the disk layers of a host', () => {
 
   async function merged(collapse: Collapse, isDone: () => boolean): Promise<void> {
     collapse.soon()
-    assert.ok(await until(clock, 10_000, 5, () => (isDone() ? true : undefined)), 'nothing was merged')
+    assert.ok(await until(clock, 30_000, 5, () => (isDone() ? true : undefined)), 'nothing was merged')
     await collapse.stop()
   }
 

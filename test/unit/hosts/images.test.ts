@@ -51,7 +51,7 @@ describe('the disk images of a host', () => {
       top.flush()
     }
     const settled = async (id: string) => {
-      const found = await until(clock, 10_000, 5, () => images.list().find((i) => i.id === id && i.state !== 'making'))
+      const found = await until(clock, 30_000, 5, () => images.list().find((i) => i.id === id && i.state !== 'making'))
       assert.ok(found, `${id} is still being made`)
       return found
     }
@@ -149,7 +149,7 @@ describe('the disk images of a host', () => {
     await begun
     await at.images.remove('i-2')
     await at.images.remove('i-2')
-    assert.ok(await until(clock, 10_000, 5, () => (at.files().join() === 'i-1.json' ? true : undefined)), at.files().join())
+    assert.ok(await until(clock, 30_000, 5, () => (at.files().join() === 'i-1.json' ? true : undefined)), at.files().join())
     assert.deepEqual(at.images.layersInUse(), [])
   })
 
@@ -158,7 +158,7 @@ describe('the disk images of a host', () => {
     const first = await host({ hypervisor: { mergeLayers: (path) => { writeFileSync(path, 'half'); return new Promise(() => undefined) } } })
     first.write('then')
     await first.images.create(askOf('i-1', 'web'))
-    assert.ok(await until(clock, 10_000, 5, () => (first.files().includes('i-1.qcow2.part') ? true : undefined)))
+    assert.ok(await until(clock, 30_000, 5, () => (first.files().includes('i-1.qcow2.part') ? true : undefined)))
     first.write('later')
     linkSync(join(images, 'i-1.qcow2.part'), join(images, 'i-1.qcow2')) // named, and not noted
     for (const left of ['i-9.qcow2', 'i-9.qcow2.part', 'i-8.json.1.0.part']) writeFileSync(join(images, left), '')

@@ -57,7 +57,7 @@ describe('the cuts of a host', () => {
       throw new Error('ENOSPC')
     }
     await assert.rejects(participants.ask({ ...header, ask: 'cut' }), /the host cannot write its journal/)
-    assert.ok(await until(clock, 5_000, 5, () => (vm.running && asked.includes('forward') ? true : undefined)), 'the VM stands')
+    assert.ok(await until(clock, 30_000, 5, () => (vm.running && asked.includes('forward') ? true : undefined)), 'the VM stands')
     renameSync(`${journals}.away`, journals)
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
@@ -67,7 +67,7 @@ describe('the cuts of a host', () => {
     await participants.ask(prepare(2))
     participants.giveWay('the disk is full')
     await assert.rejects(participants.ask({ ...header, ask: 'cut' }), /the disk is full/)
-    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') && asked.includes('forward') ? true : undefined)), 'what was prepared stays')
+    assert.ok(await until(clock, 30_000, 5, () => (vm.asked.includes('abandonCut') && asked.includes('forward') ? true : undefined)), 'what was prepared stays')
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
@@ -82,11 +82,11 @@ describe('the cuts of a host', () => {
     })
     const sealed = participants.ask({ ...header, ask: 'seal' })
     sealed.catch(() => undefined)
-    assert.ok(await until(clock, 5_000, 5, () => (saving.begun ? true : undefined)))
+    assert.ok(await until(clock, 30_000, 5, () => (saving.begun ? true : undefined)))
     participants.giveWay('the disk is full')
     await assert.rejects(sealed, /the disk is full/)
     saving.end()
-    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
+    assert.ok(await until(clock, 30_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
@@ -96,7 +96,7 @@ describe('the cuts of a host', () => {
     await participants.ask({ ...header, ask: 'cut' })
     room.watch = async () => participants.giveWay('the disk is full')
     await assert.rejects(participants.ask({ ...header, ask: 'seal' }), /the disk is full/)
-    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
+    assert.ok(await until(clock, 30_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
   })
 
   it('excuse their VMs from beginning to end, but not for ever where one cannot be let run; that one is ended, and with it the cut', async () => {
@@ -162,7 +162,7 @@ describe('the cuts of a host', () => {
     await participants.recover()
     await participants.checkOutcomes()
     const phase = (k: number) => (JSON.parse(readFileSync(join(journals, `op-${k}.json`), 'utf8')) as { phase: string }).phase
-    assert.ok(await until(clock, 5_000, 5, () => (phase(3) === 'done' ? true : undefined)))
+    assert.ok(await until(clock, 30_000, 5, () => (phase(3) === 'done' ? true : undefined)))
     assert.equal(phase(2), 'sealed')
     assert.deepEqual(vm.asked, [])
   })

@@ -153,7 +153,7 @@ describe('the VMs of a host', () => {
     await host.registry.reconnect()
     assert.equal(host.vm('b').running, true)
     await host.registry.resumeStopped()
-    assert.ok(await until(clock, 2_000, 1, () => (host.onDisk('a').condition === 'dead' ? true : undefined)))
+    assert.ok(await until(clock, 30_000, 1, () => (host.onDisk('a').condition === 'dead' ? true : undefined)))
     assert.match(host.onDisk('a').reason, /^it stood and could not be resumed: no answer/)
     assert.equal(host.onDisk('b').condition, 'ready')
   })
@@ -170,7 +170,7 @@ describe('the VMs of a host', () => {
     assert.deepEqual(host.registry.watched(), [host.vm('b')])
     await host.vm('b').kill('it hung')
     assert.deepEqual(host.registry.watched(), [])
-    assert.ok(await until(clock, 2_000, 1, () => host.told.find((r) => r.vm === 'b' && r.condition === 'dead' && r.reason === 'it hung')))
+    assert.ok(await until(clock, 30_000, 1, () => host.told.find((r) => r.vm === 'b' && r.condition === 'dead' && r.reason === 'it hung')))
     await host.vm('c').kill() // or its login would be waited for, long after the test
   })
 
@@ -178,7 +178,7 @@ describe('the VMs of a host', () => {
     const host = await cameBack(folder(), ['a'])
     await host.registry.open()
     host.vm('a').die('its QEMU process was ended by SIGKILL')
-    assert.ok(await until(clock, 2_000, 1, () => host.told.find((r) => r.condition === 'dead')))
+    assert.ok(await until(clock, 30_000, 1, () => host.told.find((r) => r.condition === 'dead')))
     assert.deepEqual([host.asked, host.registry.runningOf(slice)], [['removeVm'], []])
     assert.match(host.told.at(-1)!.reason, /SIGKILL/)
   })

@@ -74,7 +74,7 @@ describe('a rollback that keeps the present first', () => {
     const seen = await w.record(slice)
     w.snapshots.restore = () => new Promise(() => undefined) // the worker dies in it
     void w.run(operation.id)
-    assert.ok(await until(realClock, 10_000, 1, async () => ((await w.record(slice)).head === 's-2' ? true : undefined)))
+    assert.ok(await until(realClock, 30_000, 1, async () => ((await w.record(slice)).head === 's-2' ? true : undefined)))
     assert.deepEqual(steps(w), ['cut s-2'])
     assert.equal((await w.record(slice)).epoch, seen.epoch + 1, 'what the first step has changed is on record before the second begins')
 

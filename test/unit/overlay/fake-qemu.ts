@@ -58,5 +58,5 @@ export class FakeQemu {
 
 /** Waits until it is so; fails with the rule that was not kept. */
 export async function soon(rule: string, is: () => boolean | Promise<boolean>): Promise<void> {
-  assert.ok(await until(realClock, 10_000, 1, async () => (await is() ? true : undefined)), rule)
+  assert.ok(await until(realClock, 30_000, 1, async () => (await is() ? true : undefined)), rule)
 }
