@@ -41,6 +41,9 @@ export class CutHost {
   private readonly order: CutOrder
   private closed: ClosedLog | undefined
   private voidingSince: number | undefined
+  /** What was begun before the cut is void may still be under way then: it goes on beside the voiding, and must not undo it (hole 32). */
+  private underWay: Promise<unknown> = Promise.resolve()
+  private isVoid = false
 
   constructor(parts: CutHostParts, order: CutOrder) {
     this.at = parts
@@ -49,13 +52,18 @@ export class CutHost {
 
   async work(work: Work, outcome: Outcome | undefined): Promise<HostReport | undefined> {
     switch (work) {
-      case 'prepare': return this.prepare()
-      case 'cut': return this.cut()
+      case 'prepare': return this.noted(this.prepare())
+      case 'cut': return this.noted(this.cut())
       case 'seal': return this.seal()
       case 'end': return this.end()
       case 'void': return this.void(outcome)
       default: return unreachable(work)
     }
+  }
+
+  private noted(work: Promise<HostReport>): Promise<HostReport> {
+    this.underWay = work.catch(() => undefined)
+    return work
   }
 
   private get folder(): string { return join(this.at.store, this.order.slice, this.order.snapshot) }
@@ -95,7 +103,9 @@ export class CutHost {
 
   private async cutAll(): Promise<(CutVm & { switchBootId: string })[]> {
     const { order } = this
-    const one = (name: string) => cutVm({ vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink, clock: this.at.clock })
+    const one = (name: string) => cutVm({
+      vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink, clock: this.at.clock, isVoid: () => this.isVoid,
+    })
     const cuts: (CutVm & { switchBootId: string })[] = []
     if (order.mode === 'uncoordinated') for (const name of order.vms) cuts.push(await one(name))
     else {
@@ -146,10 +156,12 @@ export class CutHost {
   /** Every VM runs or is dead, every port goes forward, no part is left. Repeated until it succeeds. */
   private async void(outcome: Outcome | undefined): Promise<HostReport> {
     this.voidingSince ??= this.at.clock.monotonic()
+    this.isVoid = true
     try {
       const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
       await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))
       await this.at.switchLink.ask('forward', this.ref)
+      await this.underWay // it ends: each call in it has a deadline, and the switch refuses what belongs to this cut
       await Promise.all(vms.map((vm) => vm.abandonCut()))
       for (const name of this.order.vms) {
         await rm(join(this.folder, `${name}.memory.part`), { force: true })

@@ -8,10 +8,17 @@ import type { Clock } from '../base/time.js'
 import type { Vm } from './hypervisor/hypervisor.js'
 import type { SwitchLink } from './switch-link.js'
 
-export interface CutVmParts { vm: Vm; order: CutOrder; switchLink: SwitchLink; clock: Clock }
+export interface CutVmParts {
+  vm: Vm
+  order: CutOrder
+  switchLink: SwitchLink
+  clock: Clock
+  /** Has the cut been given up meanwhile? Then its VMs have been let run, and nobody would let this one run again. */
+  isVoid: () => boolean
+}
 
 /** Before: prepared here and at the switch. After: cut, running again (but for a suspension) and thawed. */
-export async function cutVm({ vm, order, switchLink, clock }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
+export async function cutVm({ vm, order, switchLink, clock, isVoid }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
   const { slice, run, k, op } = order
   const name = vm.instance.spec.vm
   const ref = { slice, run, k, op, vm: name }
@@ -29,6 +36,7 @@ export async function cutVm({ vm, order, switchLink, clock }: CutVmParts): Promi
   }
   stamp()
   faultPoint('agent.cut.gated')
+  if (isVoid()) throw new Failure('aborted', 'the cut was given up before this VM was stopped') // nothing comes between this look and `stop`
   const { stoppedAt, witnesses } = await vm.stop()
   stamp()
   faultPoint('agent.cut.stopped')

@@ -33,7 +33,7 @@ describe('the cuts of a host', () => {
     const ahead = { ms: 0 }
     const room = { watch: async () => undefined as void }
     const asked: string[] = []
-    const switchLink = { ask: async (method: string) => { asked.push(method); return answers[method] ?? null } } as unknown as SwitchLink
+    const switchLink = { ask: async (method: string) => { asked.push(method); return await answers[method] ?? null } } as unknown as SwitchLink
     const marks = new SliceMarks(join(folder(), 'slices'))
     await marks.open()
     const hypervisor = new MemoryHypervisor()
@@ -46,7 +46,7 @@ describe('the cuts of a host', () => {
     const header = { slice, run, k: 2, op: 'op-2', token: 1 }
     const prepare = (k: number): HostCutAsk =>
       ({ ...header, k, op: `op-${k}`, ask: 'prepare', snapshot: `s-${k}`, kind: 'live', mode: 'live', vms: ['a'], force: false })
-    return { vm, participants, journals, header, prepare, asked, ahead, room }
+    return { vm, participants, journals, header, prepare, asked, answers, ahead, room }
   }
 
   it('are void where the journal cannot be written: the VM that was stopped for one runs again, the coordinator hears why, and the next cut is admitted', async () => {
@@ -88,6 +88,46 @@ describe('the cuts of a host', () => {
     saving.end()
     assert.ok(await until(clock, 30_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)), 'what was saved stays')
     assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
+  })
+
+  it('that are void while a VM is still to be stopped stop it no more', async () => {
+    const { vm, participants, header, prepare, asked, answers } = await host()
+    await participants.ask(prepare(2))
+    const drained = { now: (_answer: object) => undefined as void }
+    answers['gate'] = new Promise((resolve) => { drained.now = resolve })
+    const cut = participants.ask({ ...header, ask: 'cut' })
+    cut.catch(() => undefined)
+    assert.ok(await until(clock, 5_000, 5, () => (asked.includes('gate') ? true : undefined)))
+    participants.forwarded({ slice, run, k: 2, op: 'op-2', why: 'half a queue is full' })
+    await assert.rejects(cut, /half a queue is full/)
+    assert.ok(await until(clock, 5_000, 5, () => (asked.includes('forward') ? true : undefined)))
+    answers['cut'] = Promise.reject(new Error('cut 2 is not open at this switch: it is void'))
+    drained.now({ drained: true, waitedMs: 150 })
+    await participants.settled(slice)
+    assert.ok(await until(clock, 5_000, 5, () => (vm.asked.includes('abandonCut') ? true : undefined)))
+    assert.ok(vm.running, 'the VM stands, and nobody will let it run')
+    assert.ok(!vm.asked.includes('stop'))
+  })
+
+  it('that are void while they are still being prepared leave nothing prepared behind', async () => {
+    const { vm, participants, header, prepare, asked } = await host()
+    const made = { begun: false, now: () => undefined as void }
+    vm.prepareCut = () => new Promise((resolve) => {
+      made.begun = true
+      made.now = () => {
+        vm.asked.push('prepareCut')
+        resolve()
+      }
+    })
+    const prepared = participants.ask(prepare(2))
+    prepared.catch(() => undefined)
+    assert.ok(await until(clock, 5_000, 5, () => (made.begun ? true : undefined)))
+    const told = participants.ask({ ...header, ask: 'tell', outcome: 'abort' })
+    await assert.rejects(prepared, /the cut was aborted/)
+    assert.ok(await until(clock, 5_000, 5, () => (asked.includes('forward') ? true : undefined)))
+    made.now()
+    assert.equal((await told).progress, 'told')
+    assert.deepEqual(vm.asked.filter((what) => what !== 'letRun'), ['prepareCut', 'abandonCut'])
   })
 
   it('look for a full disk before they are sealed: what is given back then would hide it', async () => {
