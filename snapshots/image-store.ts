@@ -2,9 +2,9 @@
 // `outcome`. Only a folder whose outcome says commit is a snapshot; that file is written once, by link(2), and whoever
 // comes second reads it and obeys (cut protocol, hole 6).
 import { createHash, sign, verify, type KeyObject } from 'node:crypto'
-import { readdir, readFile, rm, statfs } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder, removeDurably, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
+import { makeFolder, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
 import { parseRecord, readRecord, type Form } from '../base/records.js'
 import { inventoryForm, type Inventory } from './inventory.js'
@@ -13,6 +13,8 @@ import type { Outcome } from './messages.js'
 export interface OutcomeRecord { format: 1; outcome: Outcome; why: string; inventory?: string }
 export const outcomeForm: Form<OutcomeRecord> = { format: 1, is: ({ outcome }) => ['commit', 'abort'].includes(outcome) }
 
+/** Not in the form of an id. */
+const removed = '.removed'
 const idForm = /^[a-z0-9][a-z0-9-]{0,80}$/
 
 export class ImageStore {
@@ -79,13 +81,29 @@ export class ImageStore {
     return names.filter((name) => idForm.test(name) && name !== 'restores')
   }
 
-  /** The outcome goes first, so that a half removed folder is no snapshot. */
+  /**
+   * The whole folder goes away at once, under a name that is no snapshot's, and is emptied then: half removed it is no snapshot, and a
+   * slow worker finds no folder without outcome that it could still write one into (cut protocol, hole 33).
+   */
   async remove(slice: string, id: string): Promise<void> {
     const folder = this.folder(slice, id)
-    await removeDurably(join(folder, 'outcome')).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    })
-    await rm(folder, { recursive: true, force: true })
+    const away = `${folder}${removed}`
+    await rm(away, { recursive: true, force: true })
+    try {
+      await rename(folder, away)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+      throw error
+    }
+    await syncFolder(join(this.root, slice))
+    await rm(away, { recursive: true, force: true })
+  }
+
+  /** What somebody who died was removing goes. */
+  async sweep(slice: string): Promise<void> {
+    for (const name of await readdir(join(this.root, slice)).catch(() => [])) {
+      if (name.endsWith(removed)) await rm(join(this.root, slice, name), { recursive: true, force: true })
+    }
   }
 
   async restoreOutcomePath(slice: string, op: string): Promise<string> {

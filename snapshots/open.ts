@@ -66,6 +66,7 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
     freeBytes: () => store.freeBytes(),
     async recover(): Promise<void> {
       for (const slice of await store.slices()) {
+        await store.sweep(slice)
         for (const id of await store.ids(slice)) {
           const decided = await readableOr(() => store.outcome(slice, id).then((found) => found !== undefined), (why) => {
             at.log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')

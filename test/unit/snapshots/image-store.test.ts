@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
-import { appendFileSync, cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure, Refusal } from '../../../base/errors.js'
 import { ImageStore, type OutcomeRecord } from '../../../snapshots/image-store.js'
@@ -37,6 +37,32 @@ describe('the store of snapshots', () => {
       assert.deepEqual(held[0], held[1])
       assert.deepEqual(await store.outcome(uuid, `race-${i}`), held[0])
     }
+  })
+
+  it('removes a snapshot whole: whoever is late with its decision finds nowhere to write it, and what a dead worker was removing goes', async () => {
+    await store.decide(uuid, 'snap-1', abort)
+    mkdirSync(`${at}.removed`) // by one that died in it
+    writeFileSync(join(`${at}.removed`, 'vm.memory'), 'x')
+    await store.remove(uuid, 'snap-1')
+    await assert.rejects(store.decide(uuid, 'snap-1', commit('x')), /ENOENT/)
+    assert.deepEqual(readdirSync(join(folder(), uuid)), [])
+    await store.remove(uuid, 'snap-1') // again is no mistake
+    mkdirSync(`${at}.removed`)
+    assert.deepEqual(await store.ids(uuid), [])
+    await store.sweep(uuid)
+    assert.deepEqual(readdirSync(join(folder(), uuid)), [])
+  })
+
+  it('has an outcome as long as it has a folder, so that nobody can decide a second time', async () => {
+    await store.decide(uuid, 'snap-1', abort)
+    for (let i = 0; i < 300; i++) writeFileSync(join(at, `part-${i}`), '') // so that emptying it takes a while
+    let late = 0
+    const removing = store.remove(uuid, 'snap-1').then(() => { late = -1 })
+    for (; late >= 0 && late < 10_000; late++) {
+      const held = await store.decide(uuid, 'snap-1', commit('x')).catch(() => undefined)
+      assert.notEqual(held?.outcome, 'commit')
+    }
+    await removing
   })
 
   it('gives back the inventory that was committed', async () => {
