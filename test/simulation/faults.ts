@@ -1,0 +1,127 @@
+// Faults as parts that can be put together: each begins, lasts, and is over, and knows nothing of what is checked. Which ones a world
+// has is named by `--faults`; when they come is the seed's to say.
+import { setFileFaults } from './world/modules/fs-promises.js'
+import type { Site } from './world/site.js'
+import { diskError } from './world/disk.js'
+import type { Connection, Way } from './world/network.js'
+import type { World } from './world/world.js'
+
+/** Begins at a time of the seed's choosing; what it returns ends it. */
+type Fault = (site: Site, w: World) => (() => void) | undefined
+
+interface Links { lose: number; double: number; overtake: number; slow: number; clogged: boolean; cut: Way | 'both' | undefined }
+
+const quiet = (): Links => ({ lose: 0, double: 0, overtake: 0, slow: 1, clogged: false, cut: undefined })
+let links = quiet()
+let files = { slow: 1, full: false, failSync: 0 }
+let held: (() => void)[] = []
+
+/** Messages between worker and agents; those between an agent and its switch are never lost, and slow only when all is. */
+function passage(w: World, connection: Connection, way: Way): { delays: number[]; overtakes: boolean } {
+  const delay = w.dice.between(0.02, 0.4) * links.slow
+  const far = connection.server.path.endsWith('/agent')
+  if (!far) return { delays: [delay], overtakes: false }
+  if (links.cut === way || links.cut === 'both' || w.dice.chance(links.lose)) return { delays: [], overtakes: false }
+  const delays = w.dice.chance(links.double) ? [delay, delay + w.dice.between(0, 30)] : [delay]
+  return { delays: links.clogged ? delays.map((d) => d + w.dice.between(200, 4_000)) : delays, overtakes: w.dice.chance(links.overtake) }
+}
+
+const forWhile = (begin: () => void): Fault => () => {
+  begin()
+  return () => { links = quiet() }
+}
+
+const dies = (name: (site: Site, w: World) => string): Fault => (site, w) => {
+  const proc = site.living.get(name(site, w))
+  if (!proc?.alive) return undefined
+  if (w.dice.chance(0.5)) w.kill(proc, 'it was killed')
+  else proc.dieAt = proc.steps + 1 + w.dice.int(120)
+  return () => { proc.dieAt = Infinity }
+}
+
+const anyHost = (site: Site, w: World): string => w.dice.pick(site.hosts).name
+
+export const faults: Record<string, Fault> = {
+  loss: (site, w) => forWhile(() => { links.lose = 0.2 })(site, w),
+  duplication: (site, w) => forWhile(() => { links.double = 0.4 })(site, w),
+  reordering: (site, w) => forWhile(() => { links.overtake = 0.7 })(site, w),
+  delay: (site, w) => forWhile(() => { links.slow = 60 })(site, w),
+  clog: (site, w) => forWhile(() => { links.clogged = true })(site, w),
+  'one-way': (site, w) => forWhile(() => { links.cut = w.dice.pick(['ask', 'answer'] as const) })(site, w),
+  partition: (site, w) => {
+    links.cut = 'both'
+    const host = anyHost(site, w)
+    site.w.network.reachable = (path) => !path.endsWith(`/${host}/agent`)
+    for (const connection of [...w.network.connections]) if (connection.server.path.endsWith(`/${host}/agent`)) connection.end()
+    return () => {
+      links = quiet()
+      w.network.reachable = () => true
+    }
+  },
+  agent: dies((site, w) => `agent ${anyHost(site, w)}`),
+  switch: dies((site, w) => `switch ${anyHost(site, w)}`),
+  worker: dies(() => 'worker'),
+}
+
+/** Where in the product a process dies, by name; each is a fault of its own, too. */
+const points = [
+  'agent.preparing', 'agent.prepared', 'agent.cutting', 'agent.saved', 'agent.sealing', 'agent.sealed', 'agent.ending', 'agent.done', 'agent.voiding', 'agent.void',
+  'agent.cut.gated', 'agent.cut.stopped', 'agent.cut.flipped', 'agent.cut.resumed', 'agent.restore.loaded', 'agent.restore.old-ended', 'agent.restore.running',
+  'agent.restore.replaced', 'agent.collapse.merged', 'agent.collapse.noted', 'agent.collapse.replaced', 'worker.preparing', 'worker.cutting', 'worker.sealing', 'worker.deciding',
+  'worker.telling', 'worker.over', 'worker.before-outcome', 'worker.after-outcome', 'worker.restore.ready', 'worker.restore.decided', 'worker.rollback.kept',
+]
+faults['points'] = (_site, w) => {
+  w.deathAt = { point: w.dice.pick(points), proc: '' }
+  return undefined
+}
+export const faultNames = Object.keys(faults)
+
+/** Puts the parts into a world; nothing is wrong yet. */
+export function arm(site: Site): void {
+  const { w } = site
+  links = quiet()
+  files = { slow: 1, full: false, failSync: 0 }
+  held = []
+  armed = true
+  w.network.passage = (connection, way) => passage(w, connection, way)
+  setFileFaults({
+    delay: (kind) => (kind === 'sync' ? w.dice.between(0.2, 1.5) : w.dice.between(0.005, 0.06)) * files.slow,
+    error: (kind, path) => {
+      if (kind === 'sync' && files.failSync > 0 && w.dice.chance(files.failSync)) return diskError('EIO', path)
+      return undefined
+    },
+  })
+}
+
+let armed = false
+
+/** Some of the faults come soon: most within what an operation takes, some later; each lasts for a while. */
+export function comeSoon(site: Site, names: string[]): void {
+  const { w } = site
+  if (names.length === 0) return
+  for (let n = w.dice.int(3); n > 0; n--) {
+    const name = w.dice.pick(names)
+    w.after(w.dice.chance(0.8) ? w.dice.between(0, 90) : w.dice.between(90, 5_000), undefined, () => {
+      if (!armed) return
+      w.line(`fault ${name}`)
+      const end = faults[name]!(site, w)
+      if (!end) return
+      w.probe(`fault ${name}`)
+      held.push(end)
+      w.after(w.dice.chance(0.7) ? w.dice.between(5, 300) : w.dice.between(300, 9_000), undefined, () => {
+        if (!held.includes(end)) return
+        held = held.filter((e) => e !== end)
+        end()
+      })
+    })
+  }
+}
+
+/** All faults end now, and none begins any more. */
+export function disarm(site: Site): void {
+  armed = false
+  for (const end of held.splice(0)) end()
+  site.w.deathAt = undefined
+  links = quiet()
+  files = { slow: 1, full: false, failSync: 0 }
+}

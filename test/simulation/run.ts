@@ -1,0 +1,48 @@
+// npm run sim -- --seed N --cuts M --faults a,b,c [--seeds COUNT]
+// One seed: one line for each change of state. Many: one summary, with how often what has occurred. Each seed is run twice and must
+// come to the same hash (`--once`: a single time). Ends with 1 when anything was found.
+import { parseArgs } from 'node:util'
+import { faultNames } from './faults.js'
+import { loadProduct } from './product.js'
+import { simulate, type Finding } from './simulation.js'
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' }, seeds: { type: 'string', default: '1' }, cuts: { type: 'string', default: '5' },
+    faults: { type: 'string', default: faultNames.join() }, once: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
+  },
+})
+const unknown = values.faults.split(',').filter((name) => name !== '' && name !== 'none' && !faultNames.includes(name))
+if (unknown.length > 0) throw new Error(`there is no fault ${unknown.join(', ')}: there are ${faultNames.join(', ')}, none`)
+const chosen = values.faults.split(',').filter((name) => faultNames.includes(name))
+const [first, count, cuts] = [Number(values.seed), Number(values.seeds), Number(values.cuts)]
+const probes = new Map<string, number>()
+const bad: Finding[] = []
+
+await loadProduct()
+const begun = performance.now()
+const cpu = process.cpuUsage()
+let events = 0
+for (let seed = first; seed < first + count; seed++) {
+  const tell = count === 1 && !values.quiet ? (line: string) => console.log(line) : undefined
+  const found = await simulate({ seed, cuts, faults: chosen, tell })
+  if (!values.once) {
+    const again = await simulate({ seed, cuts, faults: chosen })
+    if (again.hash !== found.hash) found.violations.push(`a seed is one run: the hash was ${found.hash}, then ${again.hash}`)
+  }
+  events += found.events
+  for (const [name, n] of found.probes) probes.set(name, (probes.get(name) ?? 0) + n)
+  if (found.violations.length === 0) {
+    if (count === 1) console.log(`seed ${seed}: hash ${found.hash}, ${found.events} events, ${Math.round(found.virtualMs / 1000)} s of virtual time`)
+    continue
+  }
+  bad.push(found)
+  console.log(`\nseed ${seed} FAILED: ${found.violations.slice(0, 5).join('\n  ')}`)
+  if (count > 1) console.log(`${found.last.join('\n')}\nagain: npm run sim -- --seed ${seed} --cuts ${cuts} --faults ${values.faults}`)
+}
+const seconds = (performance.now() - begun) / 1000
+const used = process.cpuUsage(cpu)
+const cpuMs = (used.user + used.system) / 1000 / count
+console.log(`\n${count} seeds in ${seconds.toFixed(1)} s (${cpuMs.toFixed(1)} ms of one processor and ${Math.round(events / count)} events a seed), ${bad.length} failed${bad.length > 0 ? `: ${bad.map((f) => f.seed).join(', ')}` : ''}`)
+for (const [name, n] of [...probes].sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${String(n).padStart(9)}  ${name}`)
+if (bad.length > 0) process.exitCode = 1

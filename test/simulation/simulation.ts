@@ -1,0 +1,139 @@
+// One simulation: a world is made of a seed, a slice begins to work in it, people do what people do, and faults come (safety phase);
+// then the faults end and everything must come to rest (liveness phase), and a snapshot, a rollback and a snapshot must work again.
+import type { Operation } from '../../slices/operation.js'
+import { Checkers } from './checkers.js'
+import { arm, comeSoon, disarm } from './faults.js'
+import { setBusy, type Machine } from './world/machine.js'
+import { newSlice, Site } from './world/site.js'
+import { User } from './user.js'
+import { enter, World } from './world/world.js'
+
+export interface Wanted {
+  seed: number
+  /** What the user begins in the safety phase. */
+  cuts: number
+  faults: string[]
+  tell?: ((line: string) => void) | undefined
+}
+
+export interface Finding { seed: number; hash: string; violations: string[]; probes: Map<string, number>; last: string[]; events: number; virtualMs: number }
+
+/** Every deadline of the product is over by then: the longest waits are 120 s. */
+const restMs = 400_000
+
+export async function simulate({ seed, cuts, faults, tell }: Wanted): Promise<Finding> {
+  const w = enter(new World({ seed, tell }))
+  const rejected = (reason: unknown) => {
+    w.violate(`no bug: ${w.current?.name ?? 'nobody'} left a promise rejected: ${reason instanceof Error ? reason.stack ?? reason.message : String(reason)}`)
+  }
+  process.on('unhandledRejection', rejected)
+  try {
+    await live(w, cuts, faults)
+  } catch (error) {
+    w.violate(`the simulation itself: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+  } finally {
+    process.off('unhandledRejection', rejected)
+  }
+  const state = w.violations.join('\n')
+  return { seed, hash: w.digest(`${state} ${w.now} ${w.events}`), violations: w.violations, probes: w.probes, last: w.last.slice(-60), events: w.events, virtualMs: w.now }
+}
+
+async function live(w: World, cuts: number, names: string[]): Promise<void> {
+  setBusy(true)
+  const site = new Site(w, 1)
+  const checkers = new Checkers(site)
+  arm(site)
+  site.start()
+  const slice = newSlice(w, site.hosts, 2 + w.dice.int(2), {})
+  const user = new User(site, slice.urn)
+  const wrong = () => w.violations.length > 0
+  const settles = async (work: { done: boolean }, ms: number) => (await w.run(ms, () => work.done || wrong())) && !wrong()
+
+  const begun = user.does(async () => {
+    await user.create(slice)
+    await user.completes('provision')
+    await user.completes('start')
+    for (let tries = 0; tries < 100 && (await user.record()).slivers.some((s) => s.operational !== 'geni_ready'); tries++) await user.sleep(100)
+  })
+  if (!(await settles(begun, 60_000))) {
+    if (!wrong()) w.violate('the slice begins: it did not')
+    return
+  }
+  for (const machine of site.machines) machine.memory.started = true
+  if (!(await settles(user.does(() => user.completes('snapshot', { snapshot: 's-first' })), 60_000))) return
+
+  const safety = user.does(async () => {
+    for (let n = 1; n <= cuts && !wrong(); n++) {
+      comeSoon(site, names)
+      await user.act(`s-${n}`)
+    }
+  })
+  await w.run(cuts * 70_000, () => safety.done || wrong())
+  disarm(site)
+  if (wrong()) return
+  w.line('faults end')
+  await comeToRest(site, user, checkers, wrong)
+  if (!wrong()) await lifeGoesOn(site, user, checkers, wrong)
+}
+
+async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
+  const { w } = site
+  setBusy(false)
+  const rests = user.does(async () => {
+    const end = w.now + restMs
+    while (w.now < end) {
+      const record = await user.record()
+      const open = [...site.agents.values()].some(({ participants }) => participants.isOpen(record.uuid))
+      const restoring = [...site.agents.values()].some(({ restores }) => restores.isRestoring(record.uuid))
+      if (!record.operation && !open && !restoring && site.servingSince.size === site.hosts.length) return true
+      await user.sleep(1_000)
+    }
+    return false
+  })
+  await w.run(restMs + 10_000, () => rests.done || wrong())
+  if (wrong()) return
+  if (rests.value !== true) {
+    w.violate('everything ends: an operation, a cut or a restore is still open long after the last fault')
+    return
+  }
+  const last = user.does(async () => ({ record: await user.record(), catalogue: await user.catalogue() }))
+  await w.run(5_000, () => last.done)
+  await w.run(33_000, () => false) // layers are collected, processes end
+  if (last.value && !wrong()) checkers.atRest(last.value.record, last.value.catalogue, known(site))
+}
+
+const known = (site: Site): Machine[] => [...site.machines].filter((m) =>
+  [...site.agents.values()].some(({ registry }) => registry.runningOf(m.instance.spec.slice).some((vm) => vm.instance.pid === m.proc.pid)))
+
+/** Restore, run and cut again works. */
+async function lifeGoesOn(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
+  const { w } = site
+  setBusy(true)
+  const must = async (kind: 'snapshot' | 'rollback' | 'resume', snapshot: string): Promise<void> => {
+    let ended: Operation | undefined
+    for (let tries = 0; tries < 3 && ended?.state !== 'done'; tries++) ended = await user.completes(kind, { snapshot: tries === 0 ? snapshot : kind === 'snapshot' ? `${snapshot}-${tries}` : snapshot })
+    if (ended?.state !== 'done') w.violate(`life goes on: ${kind} ${snapshot} ended as ${ended?.state ?? 'never'}: ${ended?.error ?? ''}`)
+  }
+  const goes = user.does(async () => {
+    const record = await user.record()
+    const newest = (await user.catalogue()).at(-1)?.id
+    if (newest === undefined) {
+      w.violate('life goes on: there is no snapshot at all')
+      return
+    }
+    if (record.slivers.some((s) => s.operational !== 'geni_ready')) await must('rollback', newest)
+    await must('snapshot', 'z-1')
+    await user.sleep(300)
+    await must('rollback', 'z-1')
+    await user.sleep(300)
+    await must('snapshot', 'z-2')
+    await user.sleep(300)
+  })
+  await w.run(900_000, () => goes.done || wrong())
+  if (wrong()) return
+  if (!goes.done) w.violate('life goes on: it does not')
+  if (goes.error) w.violate(`life goes on: ${String((goes.error as Error).stack)}`)
+  if (wrong()) return
+  for (const machine of site.machines) if (!machine.executes) w.violate(`life goes on: ${machine.life.name} does not run`)
+  checkers.noneIsMissing()
+}
