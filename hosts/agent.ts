@@ -33,8 +33,8 @@ type CutHandlers = { [K in keyof AgentAsks]: (ask: AgentAsks[K][0]) => Promise<A
 export function agentHandlers(at: AgentParts) {
   const cuts: CutHandlers = {
     maxima: async ({ slice }): Promise<Maxima> => {
-      const { run, k, token } = await at.marks.get(slice)
-      return { run, k, token }
+      const { run, k, token, current } = await at.marks.get(slice)
+      return { run, k, token, current }
     },
     cut: (ask: HostCutAsk) => at.participants.ask(ask),
     restorePrepare: (order: RestoreOrder) => at.restores.prepare(order),

@@ -59,7 +59,13 @@ export interface ToldReport { progress: 'told' }
 export type HostReport = PreparedReport | CutReport | SealedReport | ToldReport
 
 /** The highest that a host has ever seen of a slice. Redis may have forgotten; hosts have not. */
-export interface Maxima { run: string; k: number; token: number }
+export interface Maxima {
+  run: string
+  k: number
+  token: number
+  /** The run whose VMs live there now; the highest may be one that was given up. Absent from hosts of an earlier version. */
+  current?: string
+}
 
 export interface RestoreOrder {
   slice: string

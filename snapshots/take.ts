@@ -50,7 +50,9 @@ export async function takeSnapshot(request: SnapshotRequest, at: TakeParts): Pro
   for (let attempt = 1; attempt <= drainAttempts; attempt++) {
     const maxima = await maximaOf(request, at)
     const k = Math.max(maxima.k, request.epoch) + 1
-    const cut = new Cut({ ...request, op: attempt === 1 ? request.op : `${request.op}-${attempt}` }, k, attempt === drainAttempts, at)
+    // the record's run is a hint: a restore that was decided and not heard of has made a later one
+    const run = maxima.current !== undefined && maxima.current > request.run ? maxima.current : request.run
+    const cut = new Cut({ ...request, run, op: attempt === 1 ? request.op : `${request.op}-${attempt}` }, k, attempt === drainAttempts, at)
     last = await cut.run()
     if (last.committed || !last.reason.includes('did not take the frames')) return last
     await at.store.remove(request.slice.uuid, request.id) // void: the same id may be tried again
@@ -66,6 +68,7 @@ export async function maximaOf(request: { slice: { uuid: string }; members: { ho
     run: seen.reduce((run, m) => (m.run > run ? m.run : run), noRun),
     k: Math.max(0, ...seen.map((m) => m.k)),
     token: Math.max(0, ...seen.map((m) => m.token)),
+    current: seen.reduce((run, m) => ((m.current ?? noRun) > run ? m.current! : run), noRun),
   }
 }
 
