@@ -92,9 +92,10 @@ export class Collapse {
   private async look(): Promise<void> {
     await this.replaceInVms()
     for (let n = 0; n < mostMerges && !this.ending.signal.aborted; n++) {
-      if (!(await this.mergeOne())) return
-      await this.replaceInVms()
-      await this.collect()
+      const merged = await this.mergeOne()
+      if (merged) await this.replaceInVms()
+      await this.collect() // also where nothing was merged: a run that was rolled back leaves layers that nobody needs
+      if (!merged) return
     }
   }
 
