@@ -162,7 +162,7 @@ export class Images {
       if (this.ending || this.records.get(record.id) !== record) return
       const stop = new AbortController()
       this.current = { id: record.id, stop }
-      const watch = setInterval(() => void this.giveUpWhenFull(record, stop), roomMs)
+      const watch = setInterval(() => void this.giveUpWhenFull(record, stop), roomMs).unref() // alone it keeps no agent alive
       try {
         await this.make(record, stop.signal)
       } catch (error) {
