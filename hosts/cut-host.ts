@@ -44,6 +44,7 @@ export class CutHost {
   /** What was begun before the cut is void may still be under way then: it goes on beside the voiding, and must not undo it (hole 32). */
   private underWay: Promise<unknown> = Promise.resolve()
   private isVoid = false
+  private readonly standing = new Set<Promise<unknown>>()
 
   constructor(parts: CutHostParts, order: CutOrder) {
     this.at = parts
@@ -105,6 +106,7 @@ export class CutHost {
     const { order } = this
     const one = (name: string) => cutVm({
       vm: this.at.registry.vm(name), order, switchLink: this.at.switchLink, clock: this.at.clock, isVoid: () => this.isVoid,
+      standing: (flip) => this.standing.add(flip.catch(() => undefined)),
     })
     const cuts: (CutVm & { switchBootId: string })[] = []
     if (order.mode === 'uncoordinated') for (const name of order.vms) cuts.push(await one(name))
@@ -158,6 +160,7 @@ export class CutHost {
     this.voidingSince ??= this.at.clock.monotonic()
     this.isVoid = true
     try {
+      await Promise.all(this.standing) // some ms; each call in it has a deadline
       const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
       await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))
       await this.at.switchLink.ask('forward', this.ref)

@@ -15,10 +15,12 @@ export interface CutVmParts {
   clock: Clock
   /** Has the cut been given up meanwhile? Then its VMs have been let run, and nobody would let this one run again. */
   isVoid: () => boolean
+  /** From its stop to its flip nobody may let the VM run: what `stop` has destroyed comes back with the flip, and only with it (hole 34). */
+  standing: (flip: Promise<unknown>) => void
 }
 
 /** Before: prepared here and at the switch. After: cut, running again (but for a suspension) and thawed. */
-export async function cutVm({ vm, order, switchLink, clock, isVoid }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
+export async function cutVm({ vm, order, switchLink, clock, isVoid, standing }: CutVmParts): Promise<CutVm & { switchBootId: string }> {
   const { slice, run, k, op } = order
   const name = vm.instance.spec.vm
   const ref = { slice, run, k, op, vm: name }
@@ -37,12 +39,18 @@ export async function cutVm({ vm, order, switchLink, clock, isVoid }: CutVmParts
   stamp()
   faultPoint('agent.cut.gated')
   if (isVoid()) throw new Failure('aborted', 'the cut was given up before this VM was stopped') // nothing comes between this look and `stop`
-  const { stoppedAt, witnesses } = await vm.stop()
-  stamp()
-  faultPoint('agent.cut.stopped')
-  const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
-  stamp()
-  faultPoint('agent.cut.flipped')
+  const stopAndFlip = async () => {
+    const { stoppedAt, witnesses } = await vm.stop()
+    stamp()
+    faultPoint('agent.cut.stopped')
+    const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
+    stamp()
+    faultPoint('agent.cut.flipped')
+    return { stoppedAt, latches, bootId }
+  }
+  const window = stopAndFlip()
+  standing(window)
+  const { stoppedAt, latches, bootId } = await window
   const { resumedAt } = await vm.save()
   stamp()
   faultPoint('agent.cut.resumed')

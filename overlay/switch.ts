@@ -19,7 +19,14 @@ import { SliceNet } from './slice-net.js'
 import { addTo, emptyTally } from './tally.js'
 import { VmLink } from './vm-link.js'
 
-interface Live { net: SliceNet; alarm: Alarm; cut: CutRef | undefined; gatedSince: number | undefined }
+interface Live {
+  net: SliceNet
+  alarm: Alarm
+  cut: CutRef | undefined
+  gatedSince: number | undefined
+  /** VMs that have drained and are now being stopped, since when: until the flip nobody goes forward (hole 34). */
+  stopping: Map<string, number>
+}
 type Handlers = { [K in keyof SwitchAsks]: (ask: SwitchAsks[K][0]) => Promise<SwitchAsks[K][1]> }
 
 export interface SwitchOptions {
@@ -37,6 +44,8 @@ export interface SwitchOptions {
 export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ k }) => Number.isSafeInteger(k) }
 
 const emptiedMs = 100
+/** From the answer that a VM has drained to its flip; a stop that takes longer is stuck, and nobody waits for it. */
+const stoppingMs = 200
 const connectedMs = 1_000
 /** Timers have whole ms: a frame may arrive so much early, so that on average none is late. */
 const earlyMs = 0.5
@@ -74,6 +83,7 @@ export class Switch {
       const since = Math.min(live.gatedSince ?? Infinity, ...live.net.ports().map((p) => p.heldSince() ?? Infinity))
       const full = live.net.ports().find((p) => p.waitingBytes > limits.portQueueBytes / 2 && (p.gated || p.heldSince() !== undefined))
       if (now - since < limits.holdMs && !full) continue
+      if ([...live.stopping.values()].some((at) => now - at < stoppingMs)) continue
       const why = full ? `port ${full.id} of ${full.vm} had half its queue full` : `frames waited longer than ${limits.holdMs} ms`
       const { cut } = live
       this.goForward(live, cut.k)
@@ -100,7 +110,7 @@ export class Switch {
       onFlight: (due) => alarm.set(due),
     })
     const alarm = new Alarm(clock, () => alarm.set(net.land(clock.monotonic() + earlyMs)))
-    this.runs.set(key(ask), { net, alarm, cut: undefined, gatedSince: undefined })
+    this.runs.set(key(ask), { net, alarm, cut: undefined, gatedSince: undefined, stopping: new Map() })
     return { epoch }
   }
 
@@ -154,6 +164,8 @@ export class Switch {
     live.gatedSince ??= begun
     live.net.gate(ask.vm)
     const drained = await until(clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
+    this.inCut(ask) // void meanwhile: it must not be stopped
+    if (drained) live.stopping.set(ask.vm, clock.monotonic())
     return { drained: drained === true, waitedMs: clock.monotonic() - begun }
   }
 
@@ -181,6 +193,7 @@ export class Switch {
     const emptied = live.net.isEmptied(ask.vm) ||
       (await until(this.at.clock, emptiedMs, 0, () => (live.net.isEmptied(ask.vm) ? true : undefined)))
     if (!emptied) throw new Failure('timed-out', `the sockets of ${ask.vm} could not be read empty`)
+    live.stopping.delete(ask.vm)
     return { latches: this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack), bootId: this.at.bootId }
   }
 
@@ -198,6 +211,7 @@ export class Switch {
   private endGate(live: Live): void {
     if (live.gatedSince !== undefined) this.at.urgency?.end()
     live.gatedSince = undefined
+    live.stopping.clear()
   }
 
   private goForward(live: Live, k: number): void {

@@ -83,7 +83,7 @@ describe('a flood into a VM at the moment of its cut, on real QEMU', function ()
     })
     await generator.send(frames)
     await rig.switchLink.ask('cut', { slice, run, k, op, vm: 'generator', witnesses: [], putBack: false })
-    const cut = await cutVm({ vm, order, switchLink: link, clock, isVoid: () => false })
+    const cut = await cutVm({ vm, order, switchLink: link, clock, isVoid: () => false, standing: () => undefined })
     await rig.switchLink.ask('closeLog', { slice, run, k, op, file: log })
     await vm.finishSave()
     const latch = cut.latches[0]!

@@ -130,6 +130,22 @@ describe('the cuts of a host', () => {
     assert.deepEqual(vm.asked.filter((what) => what !== 'letRun'), ['prepareCut', 'abandonCut'])
   })
 
+  it('that are void while a VM is being stopped let it run after its flip, which brings back what its stop has destroyed', async () => {
+    const { vm, participants, header, prepare, asked, answers } = await host()
+    await participants.ask(prepare(2))
+    const flipped = { now: (_answer: object) => undefined as void }
+    answers['cut'] = new Promise((resolve) => { flipped.now = resolve })
+    const cut = participants.ask({ ...header, ask: 'cut' })
+    cut.catch(() => undefined)
+    assert.ok(await until(clock, 5_000, 5, () => (asked.includes('cut') ? true : undefined)))
+    const told = participants.ask({ ...header, ask: 'tell', outcome: 'abort' })
+    await assert.rejects(cut, /the cut was aborted/)
+    assert.deepEqual([vm.running, asked.includes('forward')], [false, false])
+    flipped.now({ latches: [], bootId: 'b' })
+    assert.equal((await told).progress, 'told')
+    assert.deepEqual([vm.running, asked.includes('forward')], [true, true])
+  })
+
   it('look for a full disk before they are sealed: what is given back then would hide it', async () => {
     const { vm, participants, header, prepare, room } = await host()
     await participants.ask(prepare(2))

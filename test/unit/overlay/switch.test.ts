@@ -193,6 +193,30 @@ describe('the switch', () => {
     await assert.rejects(theSwitch.handlers.cut({ ...ref(2), vm: 'vm2', witnesses: [], putBack: true }), refused(/void/))
   })
 
+  it('goes forward neither by itself nor with a late gate while a VM is being stopped: only its flip brings back what `stop` destroys', async () => {
+    await connected()
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    const vm2 = { ...ref(2), vm: 'vm2' }
+    await theSwitch.handlers.gate({ ...ref(2), vm: 'vm1', withinMs: 5_000 })
+    later += limits.holdMs - 100
+    assert.equal((await theSwitch.handlers.gate({ ...vm2, withinMs: 5_000 })).drained, true)
+    later += 150
+    theSwitch.tick()
+    assert.equal(told.length, 0, 'vm2 may be stopped just now')
+    later += 200
+    theSwitch.tick()
+    assert.deepEqual(told.map((t) => t.what), ['forwarded'], 'a stop that takes so long is stuck')
+    await assert.rejects(theSwitch.handlers.gate({ ...vm2, withinMs: 5_000 }), refused(/void/))
+
+    await theSwitch.handlers.prepare({ ...ref(3), rule: 'colour' })
+    qemus[1]!.socket!.pause()
+    await send(1, 'x'.repeat(1_000))
+    const gate = theSwitch.handlers.gate({ ...ref(3), vm: 'vm2', withinMs: 5_000 })
+    await theSwitch.handlers.forward(ref(3))
+    qemus[1]!.socket!.resume()
+    await assert.rejects(gate, refused(/void/), 'it must not be stopped for a cut that is void')
+  })
+
   it('opens a gate whose agent has died', async () => {
     await connected()
     await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
