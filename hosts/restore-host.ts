@@ -18,6 +18,8 @@ import { digestOf } from './layers.js'
 import type { SliceMarks } from './slice-marks.js'
 import { takeOver } from './take-over.js'
 
+/** `givenUp`: it is to be removed, and that has not come to its end yet. */
+interface Ready { journal: Journal; vms: Vm[]; replayed: number; readyAt: number; givenUp?: true }
 interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
 export const restoreJournalForm: Form<Journal> = {
   format: 1, is: ({ order, instances }) => typeof order.op === 'string' && typeof order.slice === 'string' && Array.isArray(instances),
@@ -30,7 +32,7 @@ const firstFrameMs = 1_000
 const loginMs = 2_000
 
 export class RestoreHost {
-  private readonly ready = new Map<string, { journal: Journal; vms: Vm[]; replayed: number; readyAt: number }>()
+  private readonly ready = new Map<string, Ready>()
   /** Layers of restores of which journal or outcome cannot be read. */
   private readonly leftAlone: string[] = []
   private readonly turns = new Turns()
@@ -71,7 +73,11 @@ export class RestoreHost {
 
   /** READY and no word for longer than a restore takes: the outcome decides, and where there is none it becomes abort. */
   async checkOutcomes(): Promise<void> {
-    for (const { journal, readyAt } of [...this.ready.values()]) {
+    for (const { journal, readyAt, givenUp } of [...this.ready.values()]) {
+      if (givenUp) {
+        await this.abort(journal.order).catch((error: unknown) => this.at.log.warn({ op: journal.order.op, why: explain(error) }, 'a restore is still to be given up'))
+        continue
+      }
       if (readyAt === 0 || this.at.clock.monotonic() - readyAt < limits.restoreMs) continue
       const decide = () => writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'no word came' })
       const held = await readableOr(decide, (why) => this.at.log.error({ op: journal.order.op, why }, 'an outcome cannot be read: its restore waits'))
@@ -110,6 +116,7 @@ export class RestoreHost {
 
   private async prepareNow(order: RestoreOrder): Promise<{ replayed: number }> {
     const before = this.ready.get(order.op)
+    if (before?.givenUp) throw new Failure('aborted', `restore ${order.op} was given up`)
     if (before) return { replayed: before.replayed }
     for (const { vm } of order.vms) this.at.registry.refuseUnreadable(vm)
     const marks = await this.at.marks.fence(order.slice, order.token)
@@ -130,7 +137,7 @@ export class RestoreHost {
       return { replayed }
     } catch (error) {
       this.tell(order, 'restore cannot be prepared', { why: explain(error) })
-      await this.abortNow(order)
+      await this.abortNow(order).catch((again: unknown) => this.at.log.warn({ op: order.op, why: explain(again) }, 'a restore is still to be given up'))
       throw error
     }
   }
@@ -147,7 +154,7 @@ export class RestoreHost {
   private async goNow(header: RestoreHeader): Promise<WentReport> {
     const restore = this.ready.get(header.op)
     if (!restore) return this.wentBefore(header)
-    if (restore.journal.went) return restore.journal.went
+    if (restore.journal.went) return this.remembered(restore, restore.journal.went)
     const { order } = restore.journal
     this.tell(order, 'restore goes')
     const old = await this.at.marks.get(order.slice)
@@ -159,6 +166,7 @@ export class RestoreHost {
     await this.at.marks.raise(order.slice, { current: order.run })
     await this.connectAgain(order, restore.vms)
     await Promise.all(restore.vms.map((vm) => vm.resume()))
+    await Promise.all(order.vms.map(({ vm }) => this.at.switchLink.ask('thaw', { slice: order.slice, run: order.run, k: order.epoch, op: order.op, vm })))
     faultPoint('agent.restore.running')
     const runningAt = this.at.clock.now()
     await Promise.all(restore.vms.map((vm) => this.openLogin(vm)))
@@ -169,15 +177,20 @@ export class RestoreHost {
     const frame = await this.firstFrames(order)
     const went: WentReport = { runningAt, ...(frame !== undefined ? { firstFrameMs: frame } : {}) }
     restore.journal.went = went
-    this.ready.delete(order.op)
-    await this.remember(order.op, went)
     this.tell(order, 'restore done', went)
+    return this.remembered(restore, went)
+  }
+
+  /** What cannot be written down now is not over: it would be taken for one that has still to go, and long after. */
+  private async remembered({ journal: { order } }: Ready, went: WentReport): Promise<WentReport> {
+    await this.remember(order.op, went)
+    this.ready.delete(order.op)
     return went
   }
 
   private async abortNow(header: RestoreHeader): Promise<null> {
     const restore = this.ready.get(header.op)
-    this.ready.delete(header.op)
+    if (restore) restore.givenUp = true
     for (const vm of restore?.vms ?? []) await vm.kill()
     await this.at.switchLink.ask('closeRun', { slice: header.slice, run: header.run })
     for (const instance of restore?.journal.instances ?? []) {
@@ -185,6 +198,7 @@ export class RestoreHost {
       for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
     }
     await removeDurably(this.path(header.op))
+    this.ready.delete(header.op) // last: what has failed on the way is done again (checkOutcomes)
     if (restore) this.tell(header, 'restore given up')
     return null
   }

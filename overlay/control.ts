@@ -39,7 +39,7 @@ export interface SwitchAsks {
   forward: [CutRef, null]
   /** After: the channel log is written to `file`, synced, and never grows again. */
   closeLog: [CutRef & { file: string }, ClosedLog]
-  /** Frames of a log enter a new run, as its first epoch, before everything else. */
+  /** Frames of a log enter a new run, as its first epoch, before everything else. After: every port of it is gated; `thaw` it when its VM runs. */
   replay: [NetRef & { file: string }, { frames: number }]
   stats: [NetRef, NetStats]
 }

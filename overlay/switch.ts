@@ -244,6 +244,7 @@ export class Switch {
     const { net } = this.find(ask)
     const logged = decodeLog(ask.slice, await readFile(ask.file))
     for (const port of net.ports()) {
+      port.gated = true // a VM that stands takes frames too: after a restart of this switch they would come a second time
       const mine = logged.filter((f) => f.to === port.id).map((f) => ({ ...f.frame, run: ask.run, epoch: net.epoch }))
       if (mine.length > 0) port.replay(mine)
     }

@@ -100,6 +100,9 @@ describe('the switch', () => {
     await handlers.openRun({ ...later, epoch: 5 })
     await handlers.addPort({ ...later, vm: 'vm2', port: 2, lan: 'lan0', mac: '', socket: qemus[1]!.path, seq: 7 })
     assert.deepEqual(await handlers.replay({ ...later, file }), { frames: 1 })
+    await soon('its VM stands: the frame waits', async () => (await handlers.stats(later)).ports.every((p) => p.gated && p.waiting === 1))
+    assert.deepEqual(qemus[1]!.texts, [], 'a VM that stands takes frames too, and would have it twice after a restart of the switch')
+    await handlers.thaw({ ...later, k: 5, op: 'r', vm: 'vm2' })
     await soon('it arrives', () => qemus[1]!.got.length === 1)
     assert.deepEqual(qemus[1]!.texts, ['in transit'])
   })
@@ -144,6 +147,7 @@ describe('the switch', () => {
     const after = { slice, run: '0000000300000000' }
     await shaped(3_600_000)(after, 3)
     await handlers.replay({ ...after, file })
+    for (const vm of [1, 2]) await handlers.thaw({ ...after, k: 3, op: 'r', vm: `vm${vm}` })
     await soon('what was in flight arrives', () => qemus[1]!.texts.length === 1)
     await send(1, 'new')
     await soon('it is in flight', async () => (await handlers.stats(after)).ports[1]!.flying === 1)
