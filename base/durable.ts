@@ -4,6 +4,8 @@ import { dirname } from 'node:path'
 
 let counter = 0
 const aside = (path: string) => `${path}.${process.pid}.${counter++}.part`
+/** Is this the name of a file that is written aside? Where its process has died it is nobody's. */
+export const isAside = (name: string): boolean => /\.\d+\.\d+\.part$/.test(name)
 
 /** Replaces `path` by `content`, so that a reader sees the old or the new and a crash loses neither. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {

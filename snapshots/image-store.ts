@@ -2,9 +2,9 @@
 // `outcome`. Only a folder whose outcome says commit is a snapshot; that file is written once, by link(2), and whoever
 // comes second reads it and obeys (cut protocol, hole 6).
 import { createHash, sign, verify, type KeyObject } from 'node:crypto'
-import { readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
+import { isAside, makeFolder, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
 import { parseRecord, readRecord, type Form } from '../base/records.js'
 import { inventoryForm, type Inventory } from './inventory.js'
@@ -28,8 +28,13 @@ export class ImageStore {
 
   async create(slice: string, id: string): Promise<string> {
     const folder = this.folder(slice, id)
-    await makeFolder(folder)
-    await syncFolder(join(this.root, slice))
+    try {
+      await makeFolder(folder)
+      await syncFolder(join(this.root, slice))
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true }) // or it would stay, undecided, until the next worker begins
+      throw error
+    }
     return folder
   }
 
@@ -79,6 +84,17 @@ export class ImageStore {
   async ids(slice: string): Promise<string[]> {
     const names = await readdir(join(this.root, slice)).catch(() => [])
     return names.filter((name) => idForm.test(name) && name !== 'restores')
+  }
+
+  /** A folder that is gone was an aborted one: another worker has decided, and removed it. */
+  async isGone(slice: string, id: string): Promise<boolean> {
+    return stat(this.folder(slice, id)).then(() => false, (error: NodeJS.ErrnoException) => error.code === 'ENOENT')
+  }
+
+  /** Before: it is decided, so nobody writes in it any more. After: what a dead worker has left aside in its folder is gone. */
+  async tidy(slice: string, id: string): Promise<void> {
+    const folder = this.folder(slice, id)
+    for (const name of (await readdir(folder)).filter(isAside)) await rm(join(folder, name), { force: true })
   }
 
   /**

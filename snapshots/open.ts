@@ -71,6 +71,7 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
           const decided = await readableOr(() => store.outcome(slice, id).then((found) => found !== undefined), (why) => {
             at.log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')
           })
+          if (decided === true) await store.tidy(slice, id).catch((error: unknown) => at.log.warn({ slice, id, why: explain(error) }, 'what was left aside stays'))
           if (decided !== false) continue
           const { outcome } = await store.decide(slice, id, { format: 1, outcome: 'abort', why: 'the worker that led it ended' })
           if (outcome === 'abort') await store.remove(slice, id)
