@@ -28,6 +28,8 @@ export class Checkers {
   constructor(site: Site) {
     this.site = site
     site.disk.onName = (path, inode) => this.named(path, inode)
+    site.disk.onGone = (path) => this.phases.delete(path.replace(/^\/state\/(h\d)\/cuts\/(.*)\.json$/, '$1 $2'))
+    site.onCrash = () => this.forgetMarks()
     const look = () => site.w.after(1_000, undefined, () => {
       this.lookAtVms()
       look()
@@ -36,7 +38,7 @@ export class Checkers {
   }
 
   /** After a crash hosts remember what was durable, which is what they have answered by. */
-  forgetMarks(): void {
+  private forgetMarks(): void {
     this.marks.clear()
     this.phases.clear()
   }

@@ -4,6 +4,7 @@ import { setFileFaults } from './world/modules/fs-promises.js'
 import type { Site } from './world/site.js'
 import { diskError } from './world/disk.js'
 import type { Connection, Way } from './world/network.js'
+import type { Machine } from './world/machine.js'
 import type { World } from './world/world.js'
 
 /** Begins at a time of the seed's choosing; what it returns ends it. */
@@ -13,7 +14,8 @@ interface Links { lose: number; double: number; overtake: number; slow: number; 
 
 const quiet = (): Links => ({ lose: 0, double: 0, overtake: 0, slow: 1, clogged: false, cut: undefined })
 let links = quiet()
-let files = { slow: 1, full: false, failSync: 0 }
+const sound = () => ({ slow: 1, failSync: 0, damaged: false })
+let files = sound()
 let held: (() => void)[] = []
 
 /** Messages between worker and agents; those between an agent and its switch are never lost, and slow only when all is. */
@@ -39,6 +41,29 @@ const dies = (name: (site: Site, w: World) => string): Fault => (site, w) => {
   return () => { proc.dieAt = Infinity }
 }
 
+/** SIGSTOP: it comes back and knows nothing of the time between. */
+const stands = (name: (site: Site, w: World) => string): Fault => (site, w) => {
+  const proc = site.living.get(name(site, w))
+  if (!proc?.alive || proc.frozen) return undefined
+  w.freeze(proc)
+  return () => {
+    w.thaw(proc)
+    if (proc.alive && proc.name.startsWith('agent')) site.servingSince.set(proc.host.name, w.now)
+  }
+}
+
+const forFiles = (begin: () => void): Fault => () => {
+  begin()
+  return () => { files = sound() }
+}
+
+const onMachine = (begin: (machine: Machine, w: World) => void, end: (machine: Machine) => void): Fault => (site, w) => {
+  if (site.machines.size === 0) return undefined
+  const machine = w.dice.pick([...site.machines])
+  begin(machine, w)
+  return () => end(machine)
+}
+
 const anyHost = (site: Site, w: World): string => w.dice.pick(site.hosts).name
 
 export const faults: Record<string, Fault> = {
@@ -61,6 +86,57 @@ export const faults: Record<string, Fault> = {
   agent: dies((site, w) => `agent ${anyHost(site, w)}`),
   switch: dies((site, w) => `switch ${anyHost(site, w)}`),
   worker: dies(() => 'worker'),
+  'host-crash': (site, w) => {
+    site.crash(site.hosts.find((h) => h.name === anyHost(site, w))!, w.dice.between(100, 3_000))
+    return () => undefined
+  },
+  'agent-stands': stands((site, w) => `agent ${anyHost(site, w)}`),
+  'switch-stands': stands((site, w) => `switch ${anyHost(site, w)}`),
+  'worker-stands': stands(() => 'worker'),
+  'second-worker': (site, w) => {
+    const first = site.living.get('worker')
+    if (!first?.alive || first.frozen) return undefined
+    w.freeze(first)
+    w.line('worker stands still, and another one takes its place')
+    site.living.delete('worker')
+    site.startWorker()
+    return () => {
+      w.thaw(first)
+      w.after(w.dice.between(50, 4_000), undefined, () => w.kill(first, 'it was not needed any more'))
+    }
+  },
+  'redis-gone': (site) => {
+    site.redis.up = false
+    return () => site.redis.back()
+  },
+  'job-lost': (site) => {
+    site.redis.handOvers = () => 0
+    return () => { site.redis.handOvers = () => 1 }
+  },
+  'job-doubled': (site) => {
+    site.redis.handOvers = () => 2
+    return () => { site.redis.handOvers = () => 1 }
+  },
+  'slow-disk': forFiles(() => { files.slow = 80 }),
+  'failing-sync': forFiles(() => { files.failSync = 0.25 }),
+  'damaged-part': forFiles(() => { files.damaged = true }),
+  'full-disk': (site) => {
+    const { disk } = site
+    disk.capacity = disk.used
+    return () => { disk.capacity = 1e12 }
+  },
+  'clock-jump': (site, w) => {
+    const host = w.dice.pick(site.hosts)
+    host.skewMs += w.dice.between(-1, 1) * (w.dice.chance(0.5) ? 3_600_000 : 2_000)
+    return () => undefined
+  },
+  'never-drains': onMachine((m) => { m.manners.stuck = true }, (m) => m.unstick()),
+  'vm-dies': onMachine((m) => m.kill('its process was killed'), () => undefined),
+  'dies-in-cut': onMachine((m, w) => { m.manners.dieInCut = w.dice.pick(['stop', 'save'] as const) }, (m) => { m.manners.dieInCut = undefined }),
+  'save-fails': onMachine((m) => { m.manners.saveFails = true }, (m) => { m.manners.saveFails = false }),
+  'slow-save': onMachine((m) => { m.manners.slowSaveMs = 7_000 }, (m) => { m.manners.slowSaveMs = 0 }),
+  'silent-monitor': onMachine((m) => { m.manners.monitorSilentMs = 5_000 }, (m) => { m.manners.monitorSilentMs = 0 }),
+  'nic-reset': onMachine((m) => m.resetNics(), () => undefined),
 }
 
 /** Where in the product a process dies, by name; each is a fault of its own, too. */
@@ -80,7 +156,7 @@ export const faultNames = Object.keys(faults)
 export function arm(site: Site): void {
   const { w } = site
   links = quiet()
-  files = { slow: 1, full: false, failSync: 0 }
+  files = sound()
   held = []
   armed = true
   w.network.passage = (connection, way) => passage(w, connection, way)
@@ -90,6 +166,7 @@ export function arm(site: Site): void {
       if (kind === 'sync' && files.failSync > 0 && w.dice.chance(files.failSync)) return diskError('EIO', path)
       return undefined
     },
+    damaged: (path) => files.damaged && /^\/store\/.*(\.memory|\.frames)$/.test(path),
   })
 }
 
@@ -123,5 +200,5 @@ export function disarm(site: Site): void {
   for (const end of held.splice(0)) end()
   site.w.deathAt = undefined
   links = quiet()
-  files = { slow: 1, full: false, failSync: 0 }
+  files = sound()
 }

@@ -1,5 +1,6 @@
 // One simulation: a world is made of a seed, a slice begins to work in it, people do what people do, and faults come (safety phase);
 // then the faults end and everything must come to rest (liveness phase), and a snapshot, a rollback and a snapshot must work again.
+import type { CheckpointPolicy } from '../../rspec/topology.js'
 import type { Operation } from '../../slices/operation.js'
 import { Checkers } from './checkers.js'
 import { arm, comeSoon, disarm } from './faults.js'
@@ -44,7 +45,7 @@ async function live(w: World, cuts: number, names: string[]): Promise<void> {
   const checkers = new Checkers(site)
   arm(site)
   site.start()
-  const slice = newSlice(w, site.hosts, 2 + w.dice.int(2), {})
+  const slice = newSlice(w, site.hosts, 2 + w.dice.int(2), { policy: w.dice.chance(0.3) ? aPolicy(w) : null })
   const user = new User(site, slice.urn)
   const wrong = () => w.violations.length > 0
   const settles = async (work: { done: boolean }, ms: number) => (await w.run(ms, () => work.done || wrong())) && !wrong()
@@ -65,6 +66,7 @@ async function live(w: World, cuts: number, names: string[]): Promise<void> {
   const safety = user.does(async () => {
     for (let n = 1; n <= cuts && !wrong(); n++) {
       comeSoon(site, names)
+      if (w.dice.chance(0.15)) user.does(() => user.sleep(w.dice.between(0, 60)).then(() => user.act(`t-${n}`))) // two at once
       await user.act(`s-${n}`)
     }
   })
@@ -76,10 +78,15 @@ async function live(w: World, cuts: number, names: string[]): Promise<void> {
   if (!wrong()) await lifeGoesOn(site, user, checkers, wrong)
 }
 
+const aPolicy = (w: World): CheckpointPolicy => ({
+  keep: 1 + w.dice.int(3), ...(w.dice.chance(0.5) ? { intervalMs: 5_000 } : {}), ...(w.dice.chance(0.7) ? { onFailure: w.dice.pick(['rollback', 'suspend'] as const) } : {}),
+})
+
 async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
   const { w } = site
   setBusy(false)
   const rests = user.does(async () => {
+    await user.setPolicy(null)
     const end = w.now + restMs
     while (w.now < end) {
       const record = await user.record()
@@ -105,6 +112,8 @@ async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () 
 const known = (site: Site): Machine[] => [...site.machines].filter((m) =>
   [...site.agents.values()].some(({ registry }) => registry.runningOf(m.instance.spec.slice).some((vm) => vm.instance.pid === m.proc.pid)))
 
+const received = (machine: Machine): number => Object.values(machine.memory.got).reduce((sum, n) => sum + n, 0)
+
 /** Restore, run and cut again works. */
 async function lifeGoesOn(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
   const { w } = site
@@ -127,7 +136,9 @@ async function lifeGoesOn(site: Site, user: User, checkers: Checkers, wrong: () 
     await must('rollback', 'z-1')
     await user.sleep(300)
     await must('snapshot', 'z-2')
-    await user.sleep(300)
+    const had = new Map([...site.machines].map((m) => [m, received(m)]))
+    await user.sleep(600)
+    for (const [machine, before] of had) if (received(machine) === before) w.violate(`frames flow: ${machine.life.name} gets none any more`)
   })
   await w.run(900_000, () => goes.done || wrong())
   if (wrong()) return

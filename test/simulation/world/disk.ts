@@ -34,6 +34,7 @@ export class Disk {
   used = 0
   /** Told of each file that gets its name: whoever looks on may check what it says. */
   onName: (path: string, inode: Inode) => void = () => undefined
+  onGone: (path: string) => void = () => undefined
   /** A deliberate defect of the world itself: fsync does nothing. */
   syncs = true
   private inos = 0
@@ -109,6 +110,7 @@ export class Disk {
     const inode = this.get(path)
     const { folder, name } = this.folderOf(path)
     this.change(folder, [[name, undefined]])
+    this.onGone(path)
     this.used -= inode.data.length + inode.reserved
   }
 

@@ -1,12 +1,11 @@
 // The driver of simulated machines: hosts/hypervisor/hypervisor.ts as the agent needs it, over the machines of its host. What a driver
 // does in its agent's process (files, deadlines, waiting) is done in that process here too, and dies with it.
-import { open, rm } from './modules/fs-promises.js'
+import { call, inodeOf, open, readFile, rm } from './modules/fs-promises.js'
 import { setTimeout } from './modules/globals.js'
 import { Machine, type MemoryImage, type Slice } from './machine.js'
 import { product } from '../product.js'
 import { world, type Proc } from './world.js'
 import type { CutPlan, Hypervisor, LayerOn, LayersToMerge, Vm, VmInstance } from '../../../hosts/hypervisor/hypervisor.js'
-import { call } from './modules/fs-promises.js'
 
 const monitorMs = 4_000
 const saveMs = 120_000
@@ -54,7 +53,7 @@ export class SimulatedVm implements Vm {
       await call('write', plan.memoryFile, (disk) => disk.reserve(disk.get(plan.memoryFile), 4096))
       await this.ask('getfd', (m, done) => {
         m.save = {
-          overlay: plan.overlay, sink: m.proc.host.disk.get(plan.memoryFile), path: plan.memoryFile, background: plan.background, stayStopped: plan.stayStopped,
+          overlay: plan.overlay, sink: inodeOf(sink.fd)!, path: plan.memoryFile, background: plan.background, stayStopped: plan.stayStopped,
           flipped: false, end: undefined,
         }
         done(undefined)
@@ -237,8 +236,7 @@ export function simulatedHypervisor(slice: Slice): Hypervisor {
       return vm
     },
     async load(instance, memoryFile) {
-      const text = await call('read', memoryFile, (disk) => disk.get(memoryFile).data.toString())
-      const image = JSON.parse(text) as MemoryImage
+      const image = JSON.parse(await readFile(memoryFile, 'utf8') as string) as MemoryImage
       if (image.format !== 'simulated-1') throw new Error('this is no memory file')
       return begin(instance, image)
     },

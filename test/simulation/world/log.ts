@@ -14,7 +14,8 @@ export function simLog(proc: Proc): Log {
     const error = fields['err'] instanceof Error ? ` err=${fields['err'].message}` : ''
     const more = shown.filter((name) => fields[name] !== undefined && fields[name] !== '').map((name) => ` ${name}=${short(fields[name])}`).join('')
     w.line(`${proc.name}${level} ${text}${more}${error}`)
-    if (text === 'request failed by a bug') w.violate(`no bug: ${String(fields['method'])}:${error}${fields['err'] instanceof Error ? ` ${fields['err'].stack ?? ''}` : ''}`)
+    const failing = (fields['err'] as { code?: unknown } | undefined)?.code // of the disk: no bug
+    if (text === 'request failed by a bug' && failing === undefined) w.violate(`no bug: ${String(fields['method'])}:${error}${fields['err'] instanceof Error ? ` ${fields['err'].stack ?? ''}` : ''}`)
     const why = fields['why']
     if (text.startsWith('cut ') && text.endsWith('voiding') && typeof why === 'string') w.probe(`void: ${plain(why)}`)
     if (/^snapshot .* -> telling$/.test(text)) w.probe(typeof why === 'string' ? `abort: ${plain(why)}` : 'commit')

@@ -93,6 +93,9 @@ export class Machine {
   resume(): void {
     if (this.running) return
     this.running = true
+    if (!this.life.hasRun && this.diskWrites() !== this.memory.writes) {
+      world().violate(`disk and memory are of one instant: ${this.life.name} has write ${this.memory.writes} in memory, ${this.diskWrites()} on disk`)
+    }
     this.life.hasRun = true
     for (const nic of this.nics) nic.resumed()
     this.kick()
@@ -131,6 +134,26 @@ export class Machine {
       this.resume()
       resumed()
     })
+  }
+
+  /** It takes what is in its ring again. */
+  unstick(): void {
+    this.manners.stuck = false
+    this.take()
+  }
+
+  /** The guest's driver begins anew: what was in its rings is gone. */
+  resetNics(): void {
+    if (!this.executes || !this.booted) return
+    for (const nic of this.nics) {
+      nic.purge(false)
+      for (const frame of nic.ring.splice(0)) {
+        const coin = coinOf(frame)
+        if (coin.to === this.name) this.life.destroy(coin.from, coin.seq, world().now)
+      }
+      nic.reset()
+    }
+    this.based = false
   }
 
   rescue(): void {

@@ -40,6 +40,8 @@ export class Site implements Slice {
   /** The processes that live now, by name. */
   readonly living = new Map<string, Proc>()
   readonly agents = new Map<string, AgentInside>()
+  /** Told when what was not synced is gone. */
+  onCrash: () => void = () => undefined
   /** The supervisor rests: what dies stays dead. */
   supervised = true
   /** Since when an agent serves on each host; none does where nothing is said. */
@@ -84,6 +86,7 @@ export class Site implements Slice {
     if (this.hosts.every((h) => !h.up || this.hosts.length === 1)) {
       this.disk.crash(this.w.dice)
       this.disk.makeFolders(storeFolder)
+      this.onCrash()
     }
     this.w.after(downMs, undefined, () => {
       this.startHost(host)
