@@ -44,14 +44,14 @@ export async function takeSnapshot(request: SnapshotRequest, at: TakeParts): Pro
   if (free < at.freeFloorBytes) {
     const reason = `only ${shownSize(free)} are free where snapshots are kept, ${shownSize(at.freeFloorBytes)} must stay free: ` +
       'free some space or remove snapshots'
-    return { committed: false, reason, run: before.run, epoch: before.k }
+    return { committed: false, reason, run: request.run, epoch: before.k } // the highest run seen may be one that was given up
   }
   let last: CutResult | undefined
   for (let attempt = 1; attempt <= drainAttempts; attempt++) {
     const maxima = await maximaOf(request, at)
     const k = Math.max(maxima.k, request.epoch) + 1
     // the record's run is a hint: a restore that was decided and not heard of has made a later one
-    const run = maxima.current !== undefined && maxima.current > request.run ? maxima.current : request.run
+    const run = maxima.current === undefined || maxima.current === noRun ? request.run : maxima.current
     const cut = new Cut({ ...request, run, op: attempt === 1 ? request.op : `${request.op}-${attempt}` }, k, attempt === drainAttempts, at)
     last = await cut.run()
     if (last.committed || !last.reason.includes('did not take the frames')) return last

@@ -205,7 +205,8 @@ export class SimulatedVm implements Vm {
       machine.onEnd.push(() => lost(`${what}: its monitor was closed`))
       const silent = machine.manners.monitorSilentMs
       machine.manners.monitorSilentMs = 0
-      w.after(w.dice.between(0.02, 0.3) + silent, machine.proc, () => act(machine, (value) => settle(() => resolve(value)), lost))
+      machine.monitorAt = Math.max(machine.monitorAt, w.now) + w.dice.between(0.02, 0.3) + silent // one after another, as a monitor does them
+      w.after(machine.monitorAt - w.now, machine.proc, () => act(machine, (value) => settle(() => resolve(value)), lost))
     })
   }
 }

@@ -35,6 +35,8 @@ export class Machine {
   standingSince = 0
   loginOpen = false
   booted = false
+  /** Its monitor is at the end of what it was asked by then. */
+  monitorAt = 0
   /** The switch counts from a common point with its devices. */
   based = false
   save: Save | undefined
