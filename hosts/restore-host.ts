@@ -51,7 +51,7 @@ export class RestoreHost {
       const op = file.slice(0, -'.json'.length)
       const read = async (): Promise<[Journal, OutcomeRecord]> => {
         const journal = (await readRecord(this.path(op), restoreJournalForm))!
-        return [journal, await writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'the agent was restarted' })]
+        return [journal, await this.outcomeOf(journal.order, 'the agent was restarted')]
       }
       const found = await readableOr(read, (why) => this.at.log.error({ op, why }, 'journal or outcome of a restore cannot be read: it is left alone'))
       if (found) await this.recoverOne(...found)
@@ -79,7 +79,7 @@ export class RestoreHost {
         continue
       }
       if (readyAt === 0 || this.at.clock.monotonic() - readyAt < limits.restoreMs) continue
-      const decide = () => writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'no word came' })
+      const decide = () => this.outcomeOf(journal.order, 'no word came')
       const held = await readableOr(decide, (why) => this.at.log.error({ op: journal.order.op, why }, 'an outcome cannot be read: its restore waits'))
       if (held?.outcome === 'commit') await this.go(journal.order)
       else if (held) await this.abort(journal.order)
@@ -145,7 +145,7 @@ export class RestoreHost {
   /** What an earlier worker had prepared for this slice and not decided is given up; what it had decided is done first. */
   private async supersede(order: RestoreOrder): Promise<void> {
     for (const { journal } of [...this.ready.values()].filter((r) => r.journal.order.slice === order.slice)) {
-      const outcome = await writeOutcome(this.outcomePath(journal.order), { format: 1, outcome: 'abort', why: 'a later restore began' })
+      const outcome = await this.outcomeOf(journal.order, 'a later restore began')
       if (outcome.outcome === 'commit') await this.goNow(journal.order)
       else await this.abortNow(journal.order)
     }
@@ -312,8 +312,11 @@ export class RestoreHost {
     return writeDurably(this.path(journal.order.op), JSON.stringify(journal))
   }
 
-  private outcomePath(header: { slice: string; op: string }): string {
-    return join(this.at.store, header.slice, 'restores', `${header.op}.outcome`)
+  /** What was decided; where nothing was, it is abort from here on. The folder is the worker's, and may not have outlived a crash of its host. */
+  private async outcomeOf({ slice, op }: { slice: string; op: string }, why: string): Promise<OutcomeRecord> {
+    const folder = join(this.at.store, slice, 'restores')
+    await makeFolder(folder)
+    return writeOutcome(join(folder, `${op}.outcome`), { format: 1, outcome: 'abort', why })
   }
 
   private part(order: RestoreOrder, part: Part): string {

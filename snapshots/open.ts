@@ -68,11 +68,12 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
       for (const slice of await store.slices()) {
         await store.sweep(slice)
         for (const id of await store.ids(slice)) {
-          const decided = await readableOr(() => store.outcome(slice, id).then((found) => found !== undefined), (why) => {
+          const found = await readableOr(async () => (await store.outcome(slice, id))?.outcome ?? 'none', (why) => {
             at.log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')
           })
-          if (decided === true) await store.tidy(slice, id).catch((error: unknown) => at.log.warn({ slice, id, why: explain(error) }, 'what was left aside stays'))
-          if (decided !== false) continue
+          if (found === 'commit') await store.tidy(slice, id).catch((error: unknown) => at.log.warn({ slice, id, why: explain(error) }, 'what was left aside stays'))
+          if (found === undefined || found === 'commit') continue
+          // aborted, and its worker died before it removed it; or not decided
           const { outcome } = await store.decide(slice, id, { format: 1, outcome: 'abort', why: 'the worker that led it ended' })
           if (outcome === 'abort') await store.remove(slice, id)
         }

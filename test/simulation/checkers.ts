@@ -14,7 +14,7 @@ import { storeFolder, type Site } from './world/site.js'
 const standMs = 20_000
 
 /** Where a process died between writing aside and renaming: known, small, and in no reader's way (docs/simulation.md). */
-const aside = /^\/state\/.*\.\d+\.\d+\.part$/
+const aside = /^\/(state|store\/[^/]+\/restores)\/.*\.\d+\.\d+\.part$/
 
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex')
 

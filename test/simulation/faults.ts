@@ -179,19 +179,26 @@ export function comeSoon(site: Site, names: string[]): void {
   for (let n = w.dice.int(3); n > 0; n--) {
     const name = w.dice.pick(names)
     w.after(w.dice.chance(0.8) ? w.dice.between(0, 90) : w.dice.between(90, 5_000), undefined, () => {
-      if (!armed) return
-      w.line(`fault ${name}`)
-      const end = faults[name]!(site, w)
-      if (!end) return
-      w.probe(`fault ${name}`)
-      held.push(end)
-      w.after(w.dice.chance(0.7) ? w.dice.between(5, 300) : w.dice.between(300, 9_000), undefined, () => {
-        if (!held.includes(end)) return
-        held = held.filter((e) => e !== end)
-        end()
-      })
+      if (armed) begin(site, name, w.dice.chance(0.7) ? w.dice.between(5, 300) : w.dice.between(300, 9_000))
     })
   }
+}
+
+/** One fault begins now and lasts so long; without `ms` until all end. */
+export function begin(site: Site, name: string, ms?: number): void {
+  const { w } = site
+  if (!faults[name]) throw new Error(`there is no fault ${name}`)
+  w.line(`fault ${name}`)
+  const end = faults[name](site, w)
+  if (!end) return
+  w.probe(`fault ${name}`)
+  held.push(end)
+  if (ms === undefined) return
+  w.after(ms, undefined, () => {
+    if (!held.includes(end)) return
+    held = held.filter((e) => e !== end)
+    end()
+  })
 }
 
 /** All faults end now, and none begins any more. */

@@ -4,7 +4,7 @@ import type { CheckpointPolicy } from '../../rspec/topology.js'
 import type { Operation } from '../../slices/operation.js'
 import { Checkers } from './checkers.js'
 import { arm, comeSoon, disarm } from './faults.js'
-import { setBusy, type Machine } from './world/machine.js'
+import { keepBusy, type Machine } from './world/machine.js'
 import { newSlice, Site } from './world/site.js'
 import { User } from './user.js'
 import { enter, World } from './world/world.js'
@@ -21,15 +21,36 @@ export interface Finding { seed: number; hash: string; violations: string[]; pro
 
 /** Every deadline of the product is over by then: the longest waits are 120 s. */
 const restMs = 400_000
+/** What a user begins is over by then, or waits for a deadline. */
+const busyMs = 1_200
+
+/** What people do while faults come. */
+type Safety = (site: Site, user: User) => Promise<void>
 
 export async function simulate({ seed, cuts, faults, tell }: Wanted): Promise<Finding> {
+  return simulateLife({ seed, tell, safetyMs: cuts * 70_000 }, (site, user) => atRandom(site, user, cuts, faults))
+}
+
+async function atRandom(site: Site, user: User, cuts: number, names: string[]): Promise<void> {
+  const { w } = site
+  for (let n = 1; n <= cuts && w.violations.length === 0; n++) {
+    comeSoon(site, names)
+    keepBusy(busyMs)
+    if (w.dice.chance(0.15)) user.does(() => user.sleep(w.dice.between(0, 60)).then(() => user.act(`t-${n}`))) // two at once
+    await user.act(`s-${n}`)
+  }
+}
+
+export async function simulateLife(
+  { seed, tell, safetyMs, vms }: { seed: number; tell?: Wanted['tell']; safetyMs: number; vms?: number }, safety: Safety,
+): Promise<Finding> {
   const w = enter(new World({ seed, tell }))
   const rejected = (reason: unknown) => {
     w.violate(`no bug: ${w.current?.name ?? 'nobody'} left a promise rejected: ${reason instanceof Error ? reason.stack ?? reason.message : String(reason)}`)
   }
   process.on('unhandledRejection', rejected)
   try {
-    await live(w, cuts, faults)
+    await live(w, safety, safetyMs, vms)
   } catch (error) {
     w.violate(`the simulation itself: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
   } finally {
@@ -39,13 +60,13 @@ export async function simulate({ seed, cuts, faults, tell }: Wanted): Promise<Fi
   return { seed, hash: w.digest(`${state} ${w.now} ${w.events}`), violations: w.violations, probes: w.probes, last: w.last.slice(-60), events: w.events, virtualMs: w.now }
 }
 
-async function live(w: World, cuts: number, names: string[]): Promise<void> {
-  setBusy(true)
+async function live(w: World, act: Safety, safetyMs: number, vms?: number): Promise<void> {
+  keepBusy(0)
   const site = new Site(w, 1)
   const checkers = new Checkers(site)
   arm(site)
   site.start()
-  const slice = newSlice(w, site.hosts, 2 + w.dice.int(2), { policy: w.dice.chance(0.3) ? aPolicy(w) : null })
+  const slice = newSlice(w, site.hosts, vms ?? 2 + w.dice.int(2), { policy: vms === undefined && w.dice.chance(0.3) ? aPolicy(w) : null })
   const user = new User(site, slice.urn)
   const wrong = () => w.violations.length > 0
   const settles = async (work: { done: boolean }, ms: number) => (await w.run(ms, () => work.done || wrong())) && !wrong()
@@ -61,16 +82,12 @@ async function live(w: World, cuts: number, names: string[]): Promise<void> {
     return
   }
   for (const machine of site.machines) machine.memory.started = true
+  keepBusy(busyMs)
   if (!(await settles(user.does(() => user.completes('snapshot', { snapshot: 's-first' })), 60_000))) return
 
-  const safety = user.does(async () => {
-    for (let n = 1; n <= cuts && !wrong(); n++) {
-      comeSoon(site, names)
-      if (w.dice.chance(0.15)) user.does(() => user.sleep(w.dice.between(0, 60)).then(() => user.act(`t-${n}`))) // two at once
-      await user.act(`s-${n}`)
-    }
-  })
-  await w.run(cuts * 70_000, () => safety.done || wrong())
+  const safety = user.does(() => act(site, user))
+  await w.run(safetyMs, () => safety.done || wrong())
+  if (safety.error) throw safety.error
   disarm(site)
   if (wrong()) return
   w.line('faults end')
@@ -84,7 +101,7 @@ const aPolicy = (w: World): CheckpointPolicy => ({
 
 async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
   const { w } = site
-  setBusy(false)
+  keepBusy(0)
   const rests = user.does(async () => {
     await user.setPolicy(null)
     const end = w.now + restMs
@@ -103,9 +120,10 @@ async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () 
     w.violate('everything ends: an operation, a cut or a restore is still open long after the last fault')
     return
   }
+  if (['fault failing-sync', 'fault full-disk'].some((name) => w.probes.has(name))) site.kill('worker') // what could not be removed goes with the next one
+  await w.run(36_000, () => false) // layers are collected, processes end
   const last = user.does(async () => ({ record: await user.record(), catalogue: await user.catalogue() }))
   await w.run(5_000, () => last.done)
-  await w.run(33_000, () => false) // layers are collected, processes end
   if (last.value && !wrong()) checkers.atRest(last.value.record, last.value.catalogue, known(site))
 }
 
@@ -117,7 +135,7 @@ const received = (machine: Machine): number => Object.values(machine.memory.got)
 /** Restore, run and cut again works. */
 async function lifeGoesOn(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
   const { w } = site
-  setBusy(true)
+  keepBusy(4_000)
   const must = async (kind: 'snapshot' | 'rollback' | 'resume', snapshot: string): Promise<void> => {
     let ended: Operation | undefined
     for (let tries = 0; tries < 3 && ended?.state !== 'done'; tries++) ended = await user.completes(kind, { snapshot: tries === 0 ? snapshot : kind === 'snapshot' ? `${snapshot}-${tries}` : snapshot })

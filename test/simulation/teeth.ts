@@ -19,7 +19,7 @@ export async function bite(defect: Defect, most: number, cuts: number): Promise<
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { most: { type: 'string', default: '300' }, cuts: { type: 'string', default: '5' }, only: { type: 'string', default: '' } } })
+  const { values } = parseArgs({ options: { most: { type: 'string', default: '300' }, cuts: { type: 'string', default: '5' }, only: { type: 'string', default: '' }, show: { type: 'boolean', default: false } } })
   const chosen = defects.filter((d) => values.only === '' || values.only.split(',').includes(d.name))
   let missed = 0
   console.log('| defect | what is wrong | seeds | found by |\n| --- | --- | --- | --- |')
@@ -27,7 +27,7 @@ async function main(): Promise<void> {
     const { seeds, how } = await bite(defect, Number(values.most), Number(values.cuts))
     if (seeds === undefined) missed++
     console.log(`| ${defect.name} | ${defect.what} | ${seeds ?? `none in ${values.most}`} | ${how.split(':')[0]} |`)
-    if (process.env['SHOW'] !== undefined) console.log(`    ${how}`)
+    if (values.show) console.log(`    ${how}`)
   }
   console.log(`\n${chosen.length} defects, ${missed} not found`)
   if (missed > 0) process.exitCode = 1

@@ -206,7 +206,7 @@ export class Machine {
     if (this.sending) return
     this.sending = true
     const again = () => {
-      const [low, high] = busy ? gapMs.busy : gapMs.idle
+      const [low, high] = world().now < busyUntil ? gapMs.busy : gapMs.idle
       world().after(world().dice.between(low, high), this.proc, () => {
         if (this.executes && this.booted && this.memory.started) this.transact()
         again()
@@ -276,9 +276,9 @@ export class Machine {
   }
 }
 
-let busy = true
-/** Guests have much to say, or little: nothing is to be seen while all wait for a deadline. */
-export function setBusy(now: boolean): void { busy = now }
+let busyUntil = 0
+/** Guests have much to say for so long, and little after that: nothing is to be seen while all wait for a deadline. */
+export function keepBusy(ms: number): void { busyUntil = ms === 0 ? 0 : world().now + ms }
 
 /** v-a, v-b …: the address is made of the last letter. */
 export const macOf = (vm: string): string => `52:54:00:00:00:${vm.charCodeAt(vm.length - 1).toString(16).padStart(2, '0')}`

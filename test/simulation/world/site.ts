@@ -79,6 +79,11 @@ export class Site implements Slice {
 
   startWorker(): void { this.run('worker', this.hosts[0]!, (proc) => this.workerMain(proc)) }
 
+  kill(name: string): void {
+    const proc = this.living.get(name)
+    if (proc) this.w.kill(proc, 'it was killed')
+  }
+
   /** Power is gone and comes again: processes, VMs, and what was not synced. */
   crash(host: Host, downMs: number): void {
     host.up = false

@@ -71,6 +71,8 @@ export class World {
   /** How often what happened: faults, ways to end, and what the product says of itself. */
   readonly probes = new Map<string, number>()
   readonly last: string[] = []
+  /** Told of each line. */
+  onLine: ((line: string) => void) | undefined
   /** Points in the product at which a process may be made to die. */
   deathAt: { point: string; proc: string } | undefined
   private readonly hash: Hash = createHash('sha256')
@@ -97,6 +99,7 @@ export class World {
     this.last.push(line)
     if (this.last.length > 2 * keptLines) this.last.splice(0, keptLines)
     this.tell?.(line)
+    this.onLine?.(text)
   }
 
   digest(state: string): string { return this.hash.copy().update(state).digest('hex').slice(0, 16) }

@@ -1,0 +1,64 @@
+// Scenarios: what people do and what fails when, in lines of text, one file for each hole of the protocol that can be shown so and for
+// each bug that was found. After its last line all faults end, and what every simulation asks is asked (simulation.ts).
+//
+//   vms 3                                  two, where nothing is said
+//   on "cut cutting -> saved" fault agent  once, when a line of the log has this text; also: dies, kill
+//   kill switch h1                         a process dies now
+//   begin snapshot s-1                     kinds as in slices/operation.ts; `as policy`: on the policy's behalf
+//   ended done                             waits for what was begun last, and it has ended so
+//   fault full-disk for 300                begins a fault (faults.ts); without `for` it lasts to the end of the scenario
+//   rest 500                               ms
+//   seen "outcome of s-1: abort"           a line of the log has had this text; `not seen`: none has
+import { keepBusy } from './world/machine.js'
+import { begin } from './faults.js'
+import { simulateLife, type Finding } from './simulation.js'
+import type { Site } from './world/site.js'
+import type { User } from './user.js'
+import type { Operation, OperationKind } from '../../slices/operation.js'
+
+const safetyMs = 1_000_000
+
+export function runScenario(text: string, tell?: (line: string) => void): Promise<Finding> {
+  const lines = text.split('\n').map((l) => l.trim()).filter((l) => l !== '' && !l.startsWith('#'))
+  const vms = Number(lines.find((l) => l.startsWith('vms '))?.slice(4) ?? 2)
+  return simulateLife({ seed: 1, tell, safetyMs, vms }, (site, user) => play(lines.filter((l) => !l.startsWith('vms ')), site, user))
+}
+
+async function play(lines: string[], site: Site, user: User): Promise<void> {
+  const { w } = site
+  const seen: string[] = []
+  const waiting: { text: string; act: string }[] = []
+  w.onLine = (line) => {
+    seen.push(line)
+    for (const one of waiting.filter(({ text }) => line.includes(text))) {
+      waiting.splice(waiting.indexOf(one), 1)
+      w.after(0, undefined, () => now(one.act, site))
+    }
+  }
+  let last: Operation | undefined
+  for (const line of lines) {
+    keepBusy(2_000)
+    const [, verb, rest] = /^(\S+)\s*(.*)$/.exec(line)!
+    const [, quoted, after] = /"([^"]*)"\s*(.*)$/.exec(line) ?? []
+    if (verb === 'on') waiting.push({ text: quoted!, act: after! })
+    else if (verb === 'begin') {
+      const [kind, snapshot, as] = rest!.split(' ')
+      last = await user.begin(kind as OperationKind, snapshot === undefined ? {} : { snapshot }, as === 'as' ? { who: 'policy' } : {})
+      if (!last) w.violate(`the scenario: ${line} was refused`)
+    } else if (verb === 'ended') {
+      const ended = last && await user.ended(last, 300_000)
+      if (ended?.state !== rest) w.violate(`the scenario: ${last?.kind ?? 'nothing'} ended as ${ended?.state ?? 'never'} and not as ${rest}: ${ended?.error ?? ''}`)
+    } else if (verb === 'rest') await user.sleep(Number(rest))
+    else if (verb === 'seen' || verb === 'not') {
+      if (seen.some((l) => l.includes(quoted!)) !== (verb === 'seen')) w.violate(`the scenario: ${line}`)
+    } else now(line, site)
+  }
+}
+
+function now(line: string, site: Site): void {
+  const [verb, name, , ms] = line.split(' ')
+  if (verb === 'fault') begin(site, name!, ms === undefined ? undefined : Number(ms))
+  else if (verb === 'kill') site.kill(line.slice('kill '.length))
+  else if (verb === 'dies') site.w.deathAt = { point: name!, proc: '' }
+  else throw new Error(`a scenario does not know: ${line}`)
+}
