@@ -103,15 +103,18 @@ export async function mendLocks(at: PeriodicParts): Promise<void> {
     const operation = await readableOr(() => at.store.operation(id), (why) => at.log.error({ slice: slice.urn, why }, 'an operation is lost'))
     if (operation?.ended === '') await at.queue.add(operation)
     else if (at.clock.now() - Date.parse(since) > orphanedMs) {
-      at.log.warn({ slice: slice.urn, id }, 'a lock without an operation at work is given up')
+      const given = { up: false }
       await at.store.update(slice.urn, (record) => {
-        if (record.operation?.id !== id) return undefined
+        given.up = record.operation?.id === id // else it has ended since we looked
+        if (!given.up) return undefined
         const why = `the ${kind} that began at ${since} was lost`
         for (const sliver of record.slivers.filter((s) => isWaiting(s.operational))) {
           Object.assign(sliver, { operational: 'geni_failed', error: why, resourceStatus: why })
         }
         return { ...record, operation: null }
       })
+      if (!given.up) continue
+      at.log.warn({ slice: slice.urn, id }, 'a lock without an operation at work is given up')
       await noteEvent(at, slice, { kind: 'operation-failed', text: `the ${kind} that began at ${since} was lost: the slice is free again`, op: id })
     }
   }

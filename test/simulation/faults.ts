@@ -73,6 +73,7 @@ export const faults: Record<string, Fault> = {
   delay: (site, w) => forWhile(() => { links.slow = 60 })(site, w),
   clog: (site, w) => forWhile(() => { links.clogged = true })(site, w),
   'one-way': (site, w) => forWhile(() => { links.cut = w.dice.pick(['ask', 'answer'] as const) })(site, w),
+  'no-answers': (site, w) => forWhile(() => { links.cut = 'answer' })(site, w),
   partition: (site, w) => {
     links.cut = 'both'
     const host = anyHost(site, w)

@@ -15,7 +15,7 @@ export interface Save { overlay: string; sink: Inode; path: string; background: 
 export interface Manners { saveFails: boolean; dieInCut: 'stop' | 'save' | undefined; monitorSilentMs: number; slowSaveMs: number; stuck: boolean }
 
 const writeEvery = 3
-const gapMs = { busy: [2, 30], idle: [300, 900] } as const
+const gapMs = { busy: [4, 40], idle: [300, 900] } as const
 
 /** All that ever lived in this world, by number. */
 export interface Slice { lives: Life[]; machines: Set<Machine>; byPid: Map<number, Machine>; peers: (me: Machine) => Machine[] }
@@ -219,7 +219,7 @@ export class Machine {
     const w = world()
     const peers = this.slice.peers(this).map((m) => m.name).sort()
     if (peers.length === 0) return
-    for (let n = w.dice.chance(0.1) ? 12 : 1; n > 0; n--) {
+    for (let n = w.dice.chance(0.3) ? 14 : 1; n > 0; n--) {
       const to = w.dice.pick(peers)
       const amount = 1 + w.dice.int(9)
       const seq = (this.memory.sent[to] ?? 0) + 1
@@ -237,11 +237,11 @@ export class Machine {
     if (this.taking || this.manners.stuck) return
     this.taking = true
     const w = world()
-    w.after(w.dice.between(0.05, 2), this.proc, () => {
+    w.after(w.dice.between(0.1, 4), this.proc, () => {
       this.taking = false
       if (!this.executes || this.manners.stuck) return
       for (const nic of this.nics) {
-        for (const frame of nic.taken(1 + w.dice.int(4))) {
+        for (const frame of nic.taken(1 + w.dice.int(3))) {
           receive(this.memory, this.name, coinOf(frame), this.life)
           if (this.memory.balance !== firstBalance && w.dice.int(writeEvery) === 0) this.writeDisk()
         }
