@@ -88,7 +88,7 @@ export class ImageStore {
 
   /** A folder that is gone was an aborted one: another worker has decided, and removed it. */
   async isGone(slice: string, id: string): Promise<boolean> {
-    return stat(this.folder(slice, id)).then(() => false, (error: NodeJS.ErrnoException) => error.code === 'ENOENT')
+    return stat(this.folder(slice, id)).then(() => false, (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT')
   }
 
   /** Before: it is decided, so nobody writes in it any more. After: what a dead worker has left aside in its folder is gone. */

@@ -10,6 +10,7 @@ import type * as agent from '../../hosts/agent.js'
 import type * as ballast from '../../hosts/ballast.js'
 import type * as collapse from '../../hosts/collapse.js'
 import type * as image from '../../hosts/guest-image.js'
+import type * as images from '../../hosts/images.js'
 import type * as ending from '../../hosts/hypervisor/ending.js'
 import type * as layers from '../../hosts/layers.js'
 import type * as participants from '../../hosts/participants.js'
@@ -41,7 +42,7 @@ const files = {
   imageStore: 'snapshots/image-store.ts', links: 'jobs/host-links.ts', jobs: 'jobs/slice-jobs.ts', periodic: 'jobs/periodic.ts',
   kept: 'jobs/kept-snapshots.ts', snapshotJobs: 'jobs/snapshot-jobs.ts', room: 'jobs/snapshot-room.ts', recovery: 'jobs/recovery.ts',
   watch: 'jobs/vm-watch.ts', agent: 'hosts/agent.ts', ballast: 'hosts/ballast.ts', collapse: 'hosts/collapse.ts', layers: 'hosts/layers.ts',
-  image: 'hosts/guest-image.ts', participants: 'hosts/participants.ts', restores: 'hosts/restore-host.ts', marks: 'hosts/slice-marks.ts',
+  image: 'hosts/guest-image.ts', images: 'hosts/images.ts', participants: 'hosts/participants.ts', restores: 'hosts/restore-host.ts', marks: 'hosts/slice-marks.ts',
   switchLink: 'hosts/switch-link.ts', registry: 'hosts/vm-registry.ts', watchdog: 'hosts/watchdog.ts', ready: 'hosts/ready.ts',
   ending: 'hosts/hypervisor/ending.ts', theSwitch: 'overlay/switch.ts', channelLog: 'overlay/channel-log.ts', records: 'base/records.ts', durable: 'base/durable.ts', time: 'base/time.ts',
 } as const
@@ -68,6 +69,7 @@ export interface Product {
   collapse: typeof collapse
   layers: typeof layers
   image: typeof image
+  images: typeof images
   participants: typeof participants
   restores: typeof restores
   marks: typeof marks

@@ -136,6 +136,16 @@ export class SimulatedVm implements Vm {
     machine.save = undefined
   }
 
+  async freezeDisk(overlay: string): Promise<void> {
+    if (this.plan) throw new (product().errors.Failure)('failed', `a cut of ${this.machine.name} is under way`)
+    await call('open wx', overlay, (disk) => { disk.create(overlay) })
+    await this.ask('blockdev-snapshot', (m, done) => {
+      m.layers.push(overlay)
+      done(undefined)
+    })
+    this.instance.layers = [...this.machine.layers]
+  }
+
   async replaceLayers(layers: string[], by: string): Promise<void> {
     if (this.plan) throw new (product().errors.Failure)('failed', `a cut of ${this.machine.name} is under way`)
     await this.ask('blockdev-reopen', (m, done) => {

@@ -1,5 +1,7 @@
 // One aggregate in the world: hosts with agent and switch, a worker, Redis, and a supervisor that starts again whatever has died, as
 // `violin up` does. The wiring is that of hosts/main.ts, hosts/switch/main.ts and jobs/main.ts; what is wired is the product's.
+import type { Collapse } from '../../../hosts/collapse.js'
+import type { Images } from '../../../hosts/images.js'
 import type { Participants } from '../../../hosts/participants.js'
 import type { RestoreHost } from '../../../hosts/restore-host.js'
 import type { SwitchLink } from '../../../hosts/switch-link.js'
@@ -168,23 +170,29 @@ export class Site implements Slice {
     })
     const { simulatedImage: image } = p.image
     const registry: VmRegistry = new p.registry.VmRegistry({
-      folder: `${folder}/vms`, runFolder: `/run/${host}`, hypervisor, switchLink, layers, marks, images: new Map([[image.name, image]]), clock, log,
+      folder: `${folder}/vms`, runFolder: `/run/${host}`, hypervisor, switchLink, layers, marks, images: new Map([[image.name, image]]),
+      diskImages: { lay: (name, layer) => images.lay(name, layer) }, clock, log,
       onChange: (report) => served.by?.notify('vmChanged', report), mayStand: (vm) => participants.holds(vm), cutIsOver: (slice) => participants.settled(slice),
     })
     const parts = { host, store: storeFolder, registry, layers, switchLink, hypervisor, clock, log, watchRoom: () => ballast.watch() }
     const participants: Participants = new p.participants.Participants(`${folder}/cuts`, marks, parts)
+    const images: Images = new p.images.Images({
+      folder: `${folder}/images`, layers, registry, participants, hypervisor, clock, log, freeBytes: () => Promise.resolve(proc.host.disk.free),
+      onLayersFree: () => void collapse.collect(),
+    })
     const restores = new p.restores.RestoreHost(`${folder}/restores`, { ...parts, marks })
     await ballast.open()
     await switchLink.open()
     await registry.open()
+    await images.open()
     await participants.recover()
     await restores.recover()
     await registry.resumeStopped()
     await registry.reconnect()
-    const collapse = new p.collapse.Collapse({ store: storeFolder, registry, participants, restores, layers, log })
+    const collapse: Collapse = new p.collapse.Collapse({ store: storeFolder, registry, participants, restores, images, layers, log })
     await collapse.collect()
     served.by = await rpc.serveRpc(agentSocket(host), p.agent.agentHandlers({
-      host, accelerator: 'none', images: [image.name], store: storeFolder, registry, participants, restores, collapse, marks,
+      host, accelerator: 'none', images: [image.name], store: storeFolder, registry, participants, restores, collapse, diskImages: images, marks,
     }), log)
     this.agents.set(host, { registry, participants, restores })
     this.servingSince.set(host, this.w.now)

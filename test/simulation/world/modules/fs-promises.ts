@@ -100,6 +100,8 @@ export function open(path: string, flags = 'r'): Promise<Handle> {
 
 export const link = (from: string, to: string): Promise<void> => call('link', to, (disk) => disk.link(from, to))
 export const rename = (from: string, to: string): Promise<void> => call('rename', to, (disk) => disk.rename(from, to))
+/** Where link(2) works nobody copies. */
+export const copyFile = (from: string): Promise<never> => Promise.reject(diskError('ENOTSUP', `copyfile '${from}'`))
 export const unlink = (path: string): Promise<void> => call('unlink', path, (disk) => disk.unlink(path))
 export const mkdir = (path: string): Promise<void> => call('mkdir', path, (disk) => disk.makeFolders(path))
 export const stat = (path: string) => call('stat', path, (disk) => statOf(disk.get(path)))

@@ -9,6 +9,7 @@ export const openSync = never('openSync')
 export const closeSync = (): void => undefined
 export const writeSync = (_fd: number, bytes: Buffer): number => bytes.length
 export const readFileSync = never('readFileSync')
+export const readSync = never('readSync')
 export const readdirSync = (): string[] => []
 export const ftruncateSync = never('ftruncateSync')
 export const renameSync = never('renameSync')
