@@ -6,7 +6,7 @@ import { makeFolder, syncFolder } from '../base/durable.js'
 import { explain, Failure, unreachable } from '../base/errors.js'
 import type { Log } from '../base/log.js'
 import { lead, stopLeading } from '../base/priority.js'
-import type { Clock } from '../base/time.js'
+import { within, type Clock } from '../base/time.js'
 import type { ClosedLog } from '../overlay/control.js'
 import type { CutOrder, CutReport, CutVm, HostReport, Part, SealedVm } from '../snapshots/messages.js'
 import type { Outcome } from '../snapshots/messages.js'
@@ -35,6 +35,8 @@ const dropSpreadMs = 100
 const retryMs = 500
 /** Rescue and `cont` need some seconds. A VM that cannot be let run for so long never will be, and its slice would wait for it for ever. */
 const letRunMs = 60_000
+/** A monitor that is silent for so long is left to the rescue. */
+const askMs = 1_000
 
 export class CutHost {
   private readonly at: CutHostParts
@@ -162,6 +164,7 @@ export class CutHost {
     try {
       await Promise.all(this.standing) // some ms; each call in it has a deadline
       const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
+      await Promise.all(vms.map((vm) => this.putBackFor(vm)))
       await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))
       await this.at.switchLink.ask('forward', this.ref)
       await this.underWay // it ends: each call in it has a deadline, and the switch refuses what belongs to this cut
@@ -179,6 +182,24 @@ export class CutHost {
       this.at.log.error({ ...this.ref, why: explain(error) }, 'voiding a cut failed: trying again')
       await this.at.clock.sleep(retryMs)
       throw error
+    }
+  }
+
+  /**
+   * A VM that was stopped and whose ports have not turned: its device has thrown away what the guest had not taken, and the switch still
+   * counts it as delivered. It is put back now, as at a flip; else it is lost, and the next cut takes frames that the guest has for it (hole 38).
+   * One whose ports have turned is refused, and so is one of a cut that the switch does not know any more. Costs no more than a moment.
+   */
+  private async putBackFor(vm: Vm): Promise<void> {
+    const { order } = this
+    if (order.mode === 'uncoordinated' || order.force) return // what was not drained is not known exactly
+    const silent = () => new Failure('timed-out', 'its monitor is silent')
+    try {
+      if (await within(askMs, vm.isRunning(), silent)) return
+      const witnesses = await within(askMs, vm.witnesses(), silent)
+      await this.at.switchLink.ask('cut', { ...this.ref, vm: vm.instance.spec.vm, witnesses, putBack: true })
+    } catch (error) {
+      this.at.log.info({ ...this.ref, vm: vm.instance.spec.vm, why: explain(error) }, 'nothing is put back')
     }
   }
 

@@ -16,6 +16,7 @@ const steps: Step[] = [
   { name: 'lint', command: ['node', 'node_modules/eslint/bin/eslint.js', '.'] },
   { name: 'unused', command: ['node', 'node_modules/knip/bin/knip.js'] },
   { name: 'fast', command: mocha('test/tidy.test.ts', 'test/unit/**/*.test.ts', 'test/property/**/*.test.ts') },
+  { name: 'simulation', command: mocha('test/simulation/**/*.test.ts') },
   { name: 'contract', command: mocha('test/contract/**/*.test.ts') },
   { name: 'integration', command: mocha('test/integration/**/*.test.ts') },
   { name: 'e2e', command: mocha('test/e2e/**/*.test.ts') },
@@ -28,7 +29,7 @@ const storyBytes = 6000
 export function testCommand(at: Surroundings): Command {
   const names = steps.map((s) => s.name).join(', ')
   return new Command('test')
-    .description('types, lint, unused code, unit and property tests, then the drivers\' contract, integration on real Redis and QEMU, end to end')
+    .description('types, lint, unused code, unit and property tests, simulation, then the drivers\' contract, integration on real Redis and QEMU, end to end')
     .argument('[steps...]', `only these: ${names}`)
     .action(async (wanted: string[]) => {
       const unknown = wanted.filter((w) => !steps.some((s) => s.name === w))

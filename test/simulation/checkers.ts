@@ -45,7 +45,13 @@ export class Checkers {
 
   private named(path: string, inode: Inode): void {
     const [, top, second, third, fourth] = path.split('/')
-    if (top === 'store' && fourth === 'outcome') this.decided(second!, third!, inode)
+    if (top === 'store' && fourth === 'outcome') {
+      try {
+        this.decided(second!, third!, inode)
+      } catch (error) {
+        this.site.w.violate(`committed is complete: ${third} cannot be read: ${String(error)}`)
+      }
+    }
     if (top !== 'state' || !fourth?.endsWith('.json')) return
     if (third === 'slices') this.marked(path, JSON.parse(inode.data.toString()) as { k: number; token: number; run: string })
     if (third === 'cuts') this.journalled(second!, fourth.replace('.json', ''), JSON.parse(inode.data.toString()) as ParticipantState)
