@@ -187,7 +187,7 @@ export class CutHost {
 
   /**
    * A VM that was stopped and whose ports have not turned: its device has thrown away what the guest had not taken, and the switch still
-   * counts it as delivered. It is put back now, as at a flip; else it is lost, and the next cut takes frames that the guest has for it (hole 38).
+   * counts it as delivered. It is put back now, as at a flip; else it is lost, and the next cut takes frames that the guest has for it (hole 41).
    * One whose ports have turned is refused, and so is one of a cut that the switch does not know any more. Costs no more than a moment.
    */
   private async putBackFor(vm: Vm): Promise<void> {
