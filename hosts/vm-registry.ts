@@ -157,7 +157,7 @@ export class VmRegistry {
       const { run, spec } = vm.instance
       await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
       const seq = marks.switchBoots * 2 ** 32
-      await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq }])))
+      await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq, reconnected: true }])))
     }
     await this.outsideCuts(slice, () => this.calibrateSlice(slice))
   }

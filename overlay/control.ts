@@ -12,6 +12,8 @@ export interface PortRequest extends NetRef {
   socket: string
   seq: number
   base?: Base
+  /** The run was here before this switch began. */
+  reconnected?: boolean
   /** The links over which frames of other ports come to this one. */
   shapes?: readonly InboundShape[]
 }
@@ -53,6 +55,8 @@ export interface ClosedLog {
   drops: { to: number; from: number; kind: string; epoch: number; tally: Tally; seqs: number[] }[]
   framesHeld: number
   longestHoldMs: number
+  /** What the cut did to each port; absent in snapshots from before it was kept. */
+  ports?: { port: number; framesHeld: number; longestHoldMs: number; heldDropped: number }[]
 }
 export interface NetStats {
   bootId: string

@@ -51,11 +51,16 @@ export class Port {
   framesWritten = 0
   heldFrames = 0
   longestHoldMs = 0
+  /** Dropped since the cut was prepared, the queue being full, while this port was gated or held frames: the cut's fault. */
+  heldDropped = 0
+  /** Frames read from the VM that are for nobody: too short for an address, or for the VM itself. */
+  nowhere = 0
   readonly channels = new Map<number, ChannelCount>()
   private readonly shapers = new Map<number, Shaper<Waiting>>()
   private landing = Infinity
   private queue: Waiting[] = []
   private queuedBytes = 0
+  private holding = 0
   private written: Waiting[] = []
   private writtenBytes = 0
   private readonly context: PortContext
@@ -190,7 +195,10 @@ export class Port {
 
   private enqueue(waiting: Waiting): void {
     const { frame } = waiting
-    if (this.queuedBytes + frame.bytes.length > limits.portQueueBytes) return this.drop(frame, 'queueTail')
+    if (this.queuedBytes + frame.bytes.length > limits.portQueueBytes) {
+      if (this.gated || this.holding > 0) this.heldDropped++
+      return this.drop(frame, 'queueTail')
+    }
     this.queue.push(waiting)
     this.queuedBytes += frame.bytes.length
   }
@@ -206,6 +214,7 @@ export class Port {
   private release(waiting: Waiting, what: 'deliver' | 'deliver-and-record' | 'drop'): void {
     const { frame } = waiting
     this.queuedBytes -= frame.bytes.length
+    if (waiting.heldSince > 0) this.holding--
     if (waiting.heldSince > 0) this.longestHoldMs = Math.max(this.longestHoldMs, this.context.now() - waiting.heldSince)
     waiting.heldSince = 0
     if (what === 'drop') return this.drop(frame, 'orphan')
@@ -230,6 +239,7 @@ export class Port {
     if (waiting.heldSince === 0) {
       waiting.heldSince = this.context.now()
       this.heldFrames++
+      this.holding++
       this.context.onHeld(waiting.frame.epoch)
     }
     return waiting

@@ -30,11 +30,17 @@ export interface PortLatch {
   framesRead: number
   framesWritten: number
   putBack: number
+  /** Read from the VM and for nobody. This and what follows: absent in snapshots from before it was kept. */
+  nowhere?: number
+  /** What the witness was weighed against, so that anybody can do it again. */
+  base?: Base & { framesRead: number; framesWritten: number }
+  /** Its run was here before and the switch has been restarted: what it held then is lost, and counted nowhere. */
+  reconnected?: true
   channels: { from: number; delivered: Tally; highest: number }[]
   born: { to: number; tally: Tally }[]
 }
 
-interface Member { port: Port; mac: string; base: Base | undefined; readAtBase: number; writtenAtBase: number }
+interface Member { port: Port; mac: string; base: Base | undefined; readAtBase: number; writtenAtBase: number; reconnected: boolean }
 type CutVerdict = { cut: string } | 'forward'
 
 export interface NetEvents {
@@ -67,7 +73,7 @@ export class SliceNet {
     this.events = events
   }
 
-  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[] }): Port {
+  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[]; reconnected?: boolean }): Port {
     if (this.members.has(at.id)) throw new Refusal('exists', `port ${at.id} of slice ${this.slice} is there already`)
     const port = new Port({ ...at, epoch: this.epoch }, {
       rule: () => this.rule,
@@ -78,7 +84,7 @@ export class SliceNet {
     })
     // The same run loses the same frames, another one others; so do the two directions of a link.
     for (const { from, ...shape } of at.shapes ?? []) port.shape(from, shape, seededFractions(`${this.slice} ${this.run} ${from} ${at.id}`))
-    this.members.set(at.id, { port, mac: at.mac, base: at.base, readAtBase: 0, writtenAtBase: 0 })
+    this.members.set(at.id, { port, mac: at.mac, base: at.base, readAtBase: 0, writtenAtBase: 0, reconnected: at.reconnected ?? false })
     return port
   }
 
@@ -94,12 +100,18 @@ export class SliceNet {
 
   /** A frame from a VM: coloured with its port's epoch, then one copy for each port that it is for. */
   ingress(port: Port, bytes: Buffer): void {
-    if (bytes.length < 14) return
-    port.framesRead++
+    port.framesRead++ // the device counts every one
+    if (bytes.length < 14) {
+      port.nowhere++
+      return
+    }
     const frame: Frame = { run: this.run, epoch: port.epoch, source: port.id, seq: ++port.seq, bytes }
     this.macs.learn(port.lan, bytes.subarray(6, 12), port.id)
     const to = this.macs.lookup(port.lan, bytes.subarray(0, 6))
-    if (to === port.id) return
+    if (to === port.id) {
+      port.nowhere++
+      return
+    }
     const one = to === undefined ? undefined : this.members.get(to)
     if (one) return one.port.accept(frame)
     for (const { port: other } of this.members.values()) if (other !== port && other.lan === port.lan) other.accept(frame)
@@ -122,6 +134,7 @@ export class SliceNet {
     for (const port of this.ports()) {
       port.heldFrames = 0
       port.longestHoldMs = 0
+      port.heldDropped = 0
     }
   }
 
@@ -229,11 +242,13 @@ export class SliceNet {
     const witness = this.weigh(member, device)
     const waiting = witness === 'exact' && putBack ? mod16(this.expectedRx(member) - device!.usedRx) : 0
     const back = waiting > 0 ? port.putBack(waiting) : 0
+    const base = member.base && { ...member.base, framesRead: member.readAtBase, framesWritten: member.writtenAtBase }
     this.setBase(port, device)
     return {
       port: port.id, vm: port.vm, sent: port.seq, epoch: port.epoch, witness,
       usedRx: device?.usedRx ?? -1, usedTx: device?.usedTx ?? -1, vring: device?.vring ?? '',
       framesRead: port.framesRead, framesWritten: port.framesWritten, putBack: back,
+      nowhere: port.nowhere, ...(base ? { base } : {}), ...(member.reconnected ? { reconnected: true as const } : {}),
       channels: [...port.channels].map(([from, c]) => ({ from, delivered: { ...c.delivered }, highest: c.highest })),
       born: this.ports().filter((q) => q !== port)
         .map((q) => ({ to: q.id, tally: { ...(q.channels.get(port.id)?.born ?? emptyTally()) } })),

@@ -129,7 +129,7 @@ export class Switch {
     if (net.ports().some((p) => p.id === ask.port)) return null
     const port = net.addPort({
       id: ask.port, vm: ask.vm, lan: ask.lan, mac: ask.mac, seq: ask.seq, ...(ask.base ? { base: ask.base } : {}),
-      ...(ask.shapes ? { shapes: ask.shapes } : {}),
+      ...(ask.shapes ? { shapes: ask.shapes } : {}), ...(ask.reconnected ? { reconnected: true } : {}),
     })
     port.link = new VmLink(ask.socket, {
       onFrame: (bytes) => net.ingress(port, bytes),
@@ -237,6 +237,7 @@ export class Switch {
       bootId: this.at.bootId, frames: frames.length, bytes: bytes.length, recorded: sumsOf(frames), drops,
       framesHeld: ports.reduce((n, p) => n + p.heldFrames, 0),
       longestHoldMs: Math.max(0, ...ports.map((p) => p.longestHoldMs)),
+      ports: ports.map((p) => ({ port: p.id, framesHeld: p.heldFrames, longestHoldMs: p.longestHoldMs, heldDropped: p.heldDropped })),
     }
   }
 

@@ -9,7 +9,7 @@ import { shownSize } from '../base/sizes.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { noRun } from '../overlay/run.js'
 import { entryOf } from './catalogue.js'
-import { judgeCut } from './consistency.js'
+import { judgeCut, judgeMembers } from './consistency.js'
 import {
   isOver, newCoordinator, stepCoordinator, type CoordinatorEffect, type CoordinatorEvent, type CoordinatorState,
 } from './coordinator.js'
@@ -196,6 +196,8 @@ class Cut {
     const { maxPauseMs, mode } = this.request
     const longest = Math.max(0, ...Object.values(entryOf(this.inventory!).pauseMs))
     if (maxPauseMs !== undefined && longest > maxPauseMs) return `a VM stood for ${Math.round(longest)} ms, the policy allows ${maxPauseMs} ms`
+    const missing = judgeMembers(this.request.members, shares)
+    if (missing.length > 0) return `the snapshot would not be complete: ${missing.slice(0, 5).join('; ')}`
     if (mode === 'drop' || mode === 'uncoordinated') return undefined // for comparison: known to lose, and kept to show it
     const clientOf = new Map(this.request.members.flatMap((m) => m.ports.map((p) => [p, m.clientId])))
     const findings = judgeCut(shares, (port) => `${clientOf.get(port) ?? '?'}:${port}`)

@@ -115,6 +115,32 @@ describe('the queue of a port', () => {
     for (const c of [one, two]) assert.ok(equal(c.born, sum(c.delivered, ...c.drops.map((d) => d.tally))))
   })
 
+  it('counts what it drops apart, while it is gated or holds frames for a cut', () => {
+    const { port, wire, frame } = aPort()
+    const fill = () => { for (let i = 0; i <= limits.portQueueBytes / 1024 / 1024; i++) port.accept(frame(1, 1, 1024 * 1024)) }
+    wire.ready = false
+    fill()
+    assert.deepEqual([port.channel(1).drops[0]!.tally.n, port.heldDropped], [1, 0], 'a guest that does not read')
+    port.gated = true
+    port.accept(frame(1, 1, 1024 * 1024))
+    assert.equal(port.heldDropped, 1)
+    port.gated = false
+    wire.ready = true
+    port.pump()
+    port.accept(frame(2, 2)) // held
+    wire.ready = false
+    fill()
+    assert.ok(port.heldDropped > 1)
+    const dropped = port.heldDropped
+    wire.ready = true
+    port.epoch = 2
+    port.pump()
+    wire.ready = false
+    fill()
+    fill()
+    assert.equal(port.heldDropped, dropped, 'nothing is held any more')
+  })
+
   it('takes put-back frames out of its counts, and counts them when they are delivered again', () => {
     const { port, wire, frame, names } = aPort()
     for (let i = 0; i < 3; i++) port.accept(frame(1, 1))

@@ -39,11 +39,14 @@ describe('the switching of a LAN', () => {
   })
 
   it('sends nothing back to where it came from, and takes no frame that is too short to have addresses', () => {
-    const { net, port, send, texts } = aNet()
+    const { net, port, send, cut, texts } = aNet()
     send(1, 1, 'to myself')
-    const read = port(1).framesRead
+    const before = { read: port(1).framesRead, seq: port(1).seq }
     net.ingress(port(1), Buffer.alloc(13))
-    assert.deepEqual([texts(1), texts(2), port(1).framesRead - read], [[], [], 0])
+    assert.deepEqual([texts(1), texts(2), port(1).seq - before.seq], [[], [], 0])
+    net.prepare(2, 'colour')
+    const { witness, nowhere, framesRead } = cut(1, 2)
+    assert.deepEqual([witness, nowhere, framesRead - before.read], ['exact', 2, 1], 'the device counts it as well')
   })
 
   it('refuses a port number that is taken', () => {
@@ -114,6 +117,19 @@ describe('the witnesses of a cut', () => {
     net.prepare(3, 'colour')
     send(1, 2, 'h')
     assert.deepEqual([cut(2, 3, { usedRx: 501, usedTx: 901 }).putBack, port(2).waitingFrames], [1, 1])
+  })
+
+  it('are latched with what they were weighed against, and with what a restart of the switch means', () => {
+    const { net, port, send, device } = aNet()
+    net.rebase('vm1', [device(1, { usedRx: 65_535, usedTx: 7 })])
+    const before = { framesRead: port(1).framesRead, framesWritten: port(1).framesWritten }
+    send(1, 2, 'one more')
+    net.prepare(2, 'colour')
+    const [latch] = net.cut('vm1', 2, 'op', [device(1, { usedRx: 65_535, usedTx: 8 })], true)
+    assert.deepEqual([latch!.witness, latch!.base, latch!.reconnected], ['exact', { usedRx: 65_535, usedTx: 7, vring: 'v', ...before }, undefined])
+    const again = net.addPort({ id: 3, vm: 'vm3', lan: 'lan0', mac: '', seq: 0, reconnected: true })
+    const [third] = net.cut('vm3', 2, 'op', [{ port: again.id, usedRx: 0, usedTx: 0, vring: 'v' }], true)
+    assert.deepEqual([third!.witness, third!.base, third!.reconnected], ['none', undefined, true])
   })
 
   it('put nothing back when that is switched off', () => {
