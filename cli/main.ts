@@ -11,6 +11,7 @@ import { sliceCommand } from './commands/slice.js'
 import { statusCommand } from './commands/status.js'
 import { testCommand } from './commands/test.js'
 import { upCommand } from './commands/up.js'
+import { notAsked, verifyCommand } from './commands/verify.js'
 import { consoleCommand, eventsCommand } from './slice/telling.js'
 import { expireCommand, shutdownCommand } from './operator/acting.js'
 import { slicesCommand, sliversCommand, whoCommand } from './operator/telling.js'
@@ -44,6 +45,7 @@ const violin: Command = new Command('violin')
   .addCommand(upCommand(at))
   .addCommand(sliceCommand(tools))
   .addCommand(statusCommand(tools))
+  .addCommand(verifyCommand(tools))
   .addCommand(slicesCommand(tools))
   .addCommand(sliversCommand(tools))
   .addCommand(whoCommand(tools))
@@ -64,7 +66,7 @@ try {
   await violin.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode
+    process.exitCode = error.exitCode !== 0 && process.argv[2] === 'verify' ? notAsked : error.exitCode
     const sentence = error.message.replace(/^error: /, '')
     if (error.exitCode !== 0 && process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ error: sentence, code: badArguments })}\n`)
   } else {

@@ -1,27 +1,32 @@
 // Disk layers: files, each on top of the one before. A layer that a cut froze never changes again, and goes only
 // when no running VM and no snapshot refers to it, or when another one holds the same (layer-chains.ts, collapse.ts).
-import { createHash } from 'node:crypto'
-import { constants, createReadStream } from 'node:fs'
+import { constants } from 'node:fs'
 import { copyFile, link, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { digestOf } from '../base/digest.js'
 import { makeFolder, syncFile, syncFolder, writeDurably } from '../base/durable.js'
 import { Failure } from '../base/errors.js'
+import { readRecord, type Form } from '../base/records.js'
 import type { Part } from '../snapshots/messages.js'
 import type { Hypervisor, LayerOn, LayersToMerge } from './hypervisor/hypervisor.js'
 import { presentParts, type Replacement } from './layer-chains.js'
 
+const replacementForm: Form<Replacement> = {
+  format: 1, is: ({ into, replaces }) => [into, ...replaces].every((part) => typeof part.name === 'string' && typeof part.digest === 'string'),
+}
+
 /** Beside a layer: its digest, and which layers it replaces. */
-const digestSuffix = '.sha256'
+export const digestSuffix = '.sha256'
 const replacesSuffix = '.replaces'
 
 /** The layer that a file is, or is about. */
 const layerOf = (file: string): string => file.replace(/(\.qcow2)\..*$/, '$1')
 
-/** SHA-256 of a file, read as a stream: a memory image does not fit where it should not be. */
-export async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer)
-  return hash.digest('hex')
+/** The notes of merged layers in a folder of layers. */
+export async function readReplacements(folder: string): Promise<Replacement[]> {
+  const notes = (await readdir(folder)).filter((name) => name.endsWith(replacesSuffix)).map((name) => join(folder, name))
+  const found = await Promise.all(notes.map((note) => readRecord(note, replacementForm)))
+  return found.filter((note) => note !== undefined)
 }
 
 export class Layers {
@@ -39,11 +44,7 @@ export class Layers {
 
   async open(): Promise<void> {
     await makeFolder(this.folder)
-    for (const file of (await readdir(this.folder)).filter((name) => name.endsWith(replacesSuffix))) {
-      const found = JSON.parse(await readFile(this.path(file), 'utf8')) as Replacement
-      if (found.format !== 1) throw new Failure('damaged', `${this.path(file)} has format ${String(found.format)}, this program reads 1`)
-      this.replacements.push(found)
-    }
+    this.replacements.push(...await readReplacements(this.folder))
   }
 
   path(name: string): string {

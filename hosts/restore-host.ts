@@ -2,6 +2,7 @@
 // when the outcome says GO does the old run end; until then it is not touched (cut protocol, "Restore").
 import { readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { digestOf } from '../base/digest.js'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
@@ -14,7 +15,6 @@ import { writeOutcome, type OutcomeRecord } from '../snapshots/image-store.js'
 import type { Part, RestoreHeader, RestoreOrder, WentReport } from '../snapshots/messages.js'
 import type { CutHostParts } from './cut-host.js'
 import type { Vm, VmInstance } from './hypervisor/hypervisor.js'
-import { digestOf } from './layers.js'
 import type { SliceMarks } from './slice-marks.js'
 import { takeOver } from './take-over.js'
 

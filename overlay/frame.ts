@@ -39,6 +39,9 @@ export function encodeFrame(slice: string, frame: Frame): Buffer {
   return out
 }
 
+/** How many bytes the frame at `offset` has, header and all; one that claims too many is left to `decodeFrame`. */
+export const frameBytes = (from: Buffer, offset: number): number => headerBytes + Math.min(from.readUInt32BE(offset + 42), maxFrameBytes)
+
 /** The frame at `offset` and the offset behind it. Fails on anything that `encodeFrame` did not write for this slice. */
 export function decodeFrame(slice: string, from: Buffer, offset: number): { frame: Frame; next: number } {
   const bad = (what: string) => new Failure('damaged', `frame at byte ${offset}: ${what}`)

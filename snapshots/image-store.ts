@@ -1,7 +1,7 @@
 // Where snapshots live, and what makes one: STORE/SLICE/ID/ holds its parts, then inventory.json and its signature, then
 // `outcome`. Only a folder whose outcome says commit is a snapshot; that file is written once, by link(2), and whoever
 // comes second reads it and obeys (cut protocol, hole 6).
-import { createHash, sign, verify, type KeyObject } from 'node:crypto'
+import { createHash, sign, verify, type KeyObject, type X509Certificate } from 'node:crypto'
 import { readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isAside, makeFolder, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
@@ -128,6 +128,9 @@ export class ImageStore {
     return join(folder, `${op}.outcome`)
   }
 }
+
+/** How an inventory names the certificate of whom it is signed by. */
+export const certificateDigest = (certificate: X509Certificate): string => createHash('sha256').update(certificate.raw).digest('hex')
 
 export async function readOutcome(path: string): Promise<OutcomeRecord | undefined> {
   return readRecord(path, outcomeForm)

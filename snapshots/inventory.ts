@@ -10,12 +10,16 @@ export interface HostShare { host: string; vms: (SealedVm & { cut: CutVm })[]; c
 export interface Inventory {
   format: 'violin-inventory-1'
   am: string
+  /** SHA-256 of the certificate of the aggregate. */
+  certificate?: string
   id: string
   name: string
   /** Absent where the user has said nothing, and in inventories from before there were notes. */
   note?: string
   slice: { urn: string; uuid: string }
   parent: string
+  /** Digest of the parent's inventory. Absent where there is no parent, and in inventories from before it was kept; so is `certificate`. */
+  parentDigest?: string
   op: string
   run: string
   k: number

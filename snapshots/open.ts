@@ -9,7 +9,7 @@ import { makeFolder } from '../base/durable.js'
 import type { Clock } from '../base/time.js'
 import { entryOf } from './catalogue.js'
 import type { CutHosts, CutJournal } from './hosts-link.js'
-import { ImageStore } from './image-store.js'
+import { certificateDigest, ImageStore } from './image-store.js'
 import type { CutResult, RestoreRequest, RestoreResult, SnapshotEntry, SnapshotRequest, Snapshots } from './needs.js'
 import { restoreSnapshot } from './restore.js'
 import { takeSnapshot } from './take.js'
@@ -35,8 +35,11 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
   await makeFolder(at.store)
   const store = new ImageStore(at.store)
   const key = createPrivateKey(at.keyPem)
-  const publicKey = createPublicKey(new X509Certificate(at.certificatePem).publicKey.export({ type: 'spki', format: 'pem' }))
-  const common = { ...at, freeFloorBytes: at.freeFloorBytes ?? limits.freeFloorBytes, hosts: at.links, store, key, publicKey }
+  const certificate = new X509Certificate(at.certificatePem)
+  const publicKey = createPublicKey(certificate.publicKey.export({ type: 'spki', format: 'pem' }))
+  const common = {
+    ...at, freeFloorBytes: at.freeFloorBytes ?? limits.freeFloorBytes, hosts: at.links, store, key, publicKey, certificate: certificateDigest(certificate),
+  }
 
   async function list(slice: string): Promise<SnapshotEntry[]> {
     const entries: SnapshotEntry[] = []

@@ -28,6 +28,8 @@ export interface TakeParts {
   /** URN of this aggregate, and its software version: both are signed. */
   am: string
   software: string
+  /** SHA-256 of the certificate that goes with the key. */
+  certificate?: string
   freeFloorBytes: number
   clock: Clock
   log: Log
@@ -178,7 +180,7 @@ class Cut {
     let digest: string | undefined
     if (want === 'commit') {
       const shares = this.hosts.map((host) => shareOf(host, state))
-      this.inventory = this.inventoryOf(shares)
+      this.inventory = this.inventoryOf(shares, await this.parentDigest())
       const objection = this.objection(shares)
       if (objection !== undefined) {
         want = 'abort'
@@ -205,12 +207,21 @@ class Cut {
     return wrong.length > 0 ? `the counters do not add up: ${wrong.slice(0, 5).join('; ')}` : undefined
   }
 
-  private inventoryOf(shares: HostShare[]): Inventory {
+  /** A parent whose outcome cannot be read is a parent all the same. */
+  private async parentDigest(): Promise<string | undefined> {
+    const { parent, slice } = this.request
+    if (parent === undefined || parent === '') return undefined
+    return (await this.at.store.outcome(slice.uuid, parent).catch(() => undefined))?.inventory
+  }
+
+  private inventoryOf(shares: HostShare[], parentDigest: string | undefined): Inventory {
     const { request, at } = this
     return {
-      format: 'violin-inventory-1', am: at.am, id: request.id, name: request.name ?? '',
+      format: 'violin-inventory-1', am: at.am, ...(at.certificate !== undefined ? { certificate: at.certificate } : {}),
+      id: request.id, name: request.name ?? '',
       ...(request.note !== undefined ? { note: request.note } : {}), slice: request.slice,
-      parent: request.parent ?? '', op: request.op, run: request.run, k: this.k, mode: request.mode, kind: request.kind,
+      parent: request.parent ?? '', ...(parentDigest !== undefined ? { parentDigest } : {}),
+      op: request.op, run: request.run, k: this.k, mode: request.mode, kind: request.kind,
       origin: request.origin, created: rfc3339(at.clock.now()), committedMs: Math.round(at.clock.monotonic() - this.begun),
       members: request.members, topology: request.topology, hosts: shares, software: at.software,
     }
