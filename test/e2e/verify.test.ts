@@ -117,10 +117,12 @@ describe('violin verify', function () {
       assert.equal(ok, whole.length === 0, `byte ${at} of ${basename(file)} (seed "${seed}", number ${i})`)
     }
 
-    for (const name of ['inventory.json', 'inventory.sig', 'outcome']) cpSync(join((await a.judged('first')).folder, name), join(folder, name))
+    const older = (await a.judged('first')).folder
+    for (const name of ['inventory.json', 'inventory.sig', 'outcome']) cpSync(join(older, name), join(folder, name))
     const replaced = await a.violin('verify', folder)
     assert.deepEqual([replaced.code, /the folder s-\w+ holds the snapshot s-\w+: a valid one, in the place of another/.test(replaced.out)], [1, true], replaced.out)
-    assert.equal((await a.violin('verify', 'second', 'asleep')).code, 0)
+    assert.equal((await a.violin('verify', 'second')).code, 0)
+    assert.match((await a.violin('verify', 'asleep')).out, /its parent s-\w+ is not the snapshot that it was taken after/)
     assert.deepEqual((await a.violin('verify', 'nothing')).code, 2)
     assert.deepEqual((await a.violin('verify', 'second', '--certificate', join(a.state, 'federation', 'ca.pem'))).code, 1)
   })
