@@ -50,12 +50,19 @@ export function chooseSnapshot(catalogue: SnapshotEntry[], wanted: string | unde
   throw new Refusal('not-found', `the slice has no snapshot "${wanted.slice(0, 120)}": it has ${known}`)
 }
 
+const strings = (figures: Record<string, number>): Struct => Object.fromEntries(Object.entries(figures).map(([name, n]) => [name, String(n)]))
+
 /** Strings and ints only: XML-RPC clients of the field take nothing else. `head`: the one that the present run descends from. */
 export function snapshotStruct(e: SnapshotEntry, head: string): Struct {
   return {
     id: e.id, urn: e.urn, name: e.name, note: e.note ?? '', current: e.id === head ? 1 : 0, origin: e.origin, kind: e.kind, mode: e.mode,
-    created: e.created, parent: e.parent, bytes: String(e.bytes), pause_ms: Object.fromEntries(Object.entries(e.pauseMs).map(([vm, ms]) => [vm, String(ms)])),
+    created: e.created, parent: e.parent, bytes: String(e.bytes), pause_ms: strings(e.pauseMs),
     skew_ms: String(e.skewMs), longest_hold_ms: String(e.longestHoldMs), frames_held: e.framesHeld, frames_recorded: e.framesRecorded,
     frames_put_back: e.framesPutBack, frames_dropped: { ...e.framesDropped }, committed_ms: Math.round(e.committedMs),
+    digest: e.digest ?? '', saving_ms: strings(e.savingMs ?? {}), memory_bytes: String(e.memoryBytes ?? ''), disk_bytes: String(e.diskBytes ?? ''),
+    channel_bytes: String(e.channelBytes ?? ''),
+    ports: (e.ports ?? []).map((p) => ({
+      port: p.port, frames_held: p.framesHeld, longest_hold_ms: String(p.longestHoldMs), frames_put_back: p.framesPutBack,
+    })),
   }
 }

@@ -135,12 +135,12 @@ export class CutHost {
   private async sealVm(name: string): Promise<SealedVm> {
     const vm = this.at.registry.vm(name)
     const { spec, layers } = vm.instance
-    await vm.finishSave()
+    const { savedAt } = await vm.finishSave()
     const memory = await this.sealPart(`${name}.memory.part`, `${name}.memory`)
     const frozen = await this.at.layers.seal(layers.slice(0, -1)) // the last one is being written to: it came with the cut
     const specDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex')
     const { version, machine } = this.at.hypervisor
-    return { vm: name, spec, memory, layers: frozen, hypervisor: { version, machine, specDigest } }
+    return { vm: name, spec, memory, layers: frozen, hypervisor: { version, machine, specDigest }, ...(savedAt !== undefined ? { savedAt } : {}) }
   }
 
   private async sealPart(from: string, name: string): Promise<Part> {

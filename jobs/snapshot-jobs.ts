@@ -8,6 +8,7 @@ import type { NewSnapshot, Operation } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import type { OperationalState, Sliver } from '../slices/sliver.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
+import { disruptionText } from '../snapshots/catalogue.js'
 import type { CutResult, Member, SnapshotEntry } from '../snapshots/needs.js'
 import { recoveryWho } from './recovery.js'
 import { outlived } from './retention.js'
@@ -224,7 +225,5 @@ function leave(record: SliceRecord, state: OperationalState, text: string): void
 }
 
 function committedText(entry: SnapshotEntry): string {
-  const longest = Math.max(0, ...Object.values(entry.pauseMs))
-  return `snapshot ${entry.name === '' ? entry.id : `${entry.name} (${entry.id})`} committed at ${entry.created}` +
-    (longest > 0 ? `: longest pause ${longest.toFixed(1)} ms, ${entry.framesRecorded} frames recorded` : '')
+  return `snapshot ${entry.name === '' ? entry.id : `${entry.name} (${entry.id})`} committed at ${entry.created}: ${disruptionText(entry)}`
 }

@@ -50,6 +50,8 @@ export interface SealedVm {
   /** Oldest first; `name` is the file's name in the host's layer folder. */
   layers: Part[]
   hypervisor: { version: string; machine: string; specDigest: string }
+  /** When all its memory was written (wall clock, as `resumedAt`). Absent where that is not known. */
+  savedAt?: number
 }
 
 export interface PreparedReport { progress: 'prepared'; switchBootId: string }

@@ -61,7 +61,19 @@ export interface SnapshotEntry {
   bytes: number
   /** From the begin of the operation to the outcome. */
   committedMs: number
+  /** What follows: absent in catalogues from before it was kept. SHA-256 of the inventory: `violin verify --expect` takes it. */
+  digest?: string
+  /** Per client_id: how long memory was still being written after the VM ran again. Its first write to each page waited for that page. */
+  savingMs?: Record<string, number>
+  /** Ports that frames were kept from for the cut. */
+  ports?: PortDisruption[]
+  memoryBytes?: number
+  diskBytes?: number
+  channelBytes?: number
 }
+
+/** What a cut did to one port: held for a VM not yet cut, put back because QEMU had them and the guest had not. */
+export interface PortDisruption { port: string; framesHeld: number; longestHoldMs: number; framesPutBack: number }
 
 export type CutResult =
   | { committed: true; entry: SnapshotEntry; run: string; epoch: number }

@@ -45,8 +45,9 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
     const entries: SnapshotEntry[] = []
     for (const id of await store.ids(slice)) {
       try {
-        if ((await store.outcome(slice, id))?.outcome !== 'commit') continue
-        entries.push(entryOf(await store.readInventory(slice, id, publicKey)))
+        const decided = await store.outcome(slice, id)
+        if (decided?.outcome !== 'commit') continue
+        entries.push(entryOf(await store.readInventory(slice, id, publicKey), decided.inventory))
       } catch (error) {
         at.log.error({ slice, id, why: explain(error) }, 'a snapshot cannot be read and is not listed: nothing of it is removed')
       }

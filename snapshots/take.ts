@@ -8,7 +8,7 @@ import type { Log } from '../base/log.js'
 import { shownSize } from '../base/sizes.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { noRun } from '../overlay/run.js'
-import { entryOf } from './catalogue.js'
+import { disruptionText, entryOf, portNames } from './catalogue.js'
 import { judgeCut, judgeMembers } from './consistency.js'
 import {
   isOver, newCoordinator, stepCoordinator, type CoordinatorEffect, type CoordinatorEvent, type CoordinatorState,
@@ -17,7 +17,7 @@ import type { CutHosts, CutJournal } from './hosts-link.js'
 import type { ImageStore } from './image-store.js'
 import { canonicalJson, type HostShare, type Inventory } from './inventory.js'
 import type { CutReport, HostCutAsk, Maxima, Outcome, SealedReport } from './messages.js'
-import type { CutResult, SnapshotRequest } from './needs.js'
+import type { CutResult, SnapshotEntry, SnapshotRequest } from './needs.js'
 import { runMachine } from './runner.js'
 
 export interface TakeParts {
@@ -82,6 +82,7 @@ class Cut {
   private readonly hosts: string[]
   private readonly begun: number
   private inventory: Inventory | undefined
+  private digest: string | undefined
 
   constructor(request: SnapshotRequest, k: number, force: boolean, at: TakeParts) {
     this.request = request
@@ -113,13 +114,22 @@ class Cut {
     at.preempted?.addEventListener('abort', giveWay, { once: true })
     try {
       const state = await machine.over.catch((error: unknown) => this.giveUp(explain(error)))
-      if (state.outcome === 'commit') return { committed: true, entry: entryOf(this.inventory!), run: request.run, epoch: k }
+      if (state.outcome === 'commit') return { committed: true, entry: this.told(), run: request.run, epoch: k }
       await at.store.remove(request.slice.uuid, request.id)
-      return { committed: false, reason: state.why, run: request.run, epoch: k }
+      return { committed: false, reason: `${state.why}${stoodText(machine.state)}`, run: request.run, epoch: k }
     } finally {
       at.preempted?.removeEventListener('abort', giveWay)
       await at.journal.remove(request.op).catch((error: unknown) => at.log.warn({ err: error }, 'the journal of an ended cut stays'))
     }
+  }
+
+  private told(): SnapshotEntry {
+    const entry = entryOf(this.inventory!, this.digest)
+    const { id, pauseMs, phasesMs, skewMs, savingMs, ports, framesRecorded, bytes, committedMs } = entry
+    const figures = { pauseMs, phasesMs, skewMs, savingMs, ports, framesRecorded, bytes, committedMs }
+    const { slice, op } = this.request
+    this.at.log.info({ slice: slice.urn, op, k: this.k, snapshot: id, ...figures }, `snapshot committed: ${disruptionText(entry)}`)
+    return entry
   }
 
   /** The journal could not be written, so nothing more was done. What the outcome says holds; where there is none it becomes abort. */
@@ -188,6 +198,7 @@ class Cut {
       } else digest = await at.store.writeInventory(uuid, request.id, Buffer.from(canonicalJson(this.inventory)), at.key)
     }
     faultPoint('worker.before-outcome')
+    this.digest = digest
     const held = await at.store.decide(uuid, request.id, { format: 1, outcome: want, why, ...(digest ? { inventory: digest } : {}) })
     faultPoint('worker.after-outcome')
     if (held.outcome === 'commit' && held.inventory !== digest) throw new Failure('damaged', `another inventory of ${request.id} was committed`)
@@ -201,8 +212,7 @@ class Cut {
     const missing = judgeMembers(this.request.members, shares)
     if (missing.length > 0) return `the snapshot would not be complete: ${missing.slice(0, 5).join('; ')}`
     if (mode === 'drop' || mode === 'uncoordinated') return undefined // for comparison: known to lose, and kept to show it
-    const clientOf = new Map(this.request.members.flatMap((m) => m.ports.map((p) => [p, m.clientId])))
-    const findings = judgeCut(shares, (port) => `${clientOf.get(port) ?? '?'}:${port}`)
+    const findings = judgeCut(shares, portNames(this.inventory!))
     const wrong = [...findings.orphans, ...findings.losses]
     return wrong.length > 0 ? `the counters do not add up: ${wrong.slice(0, 5).join('; ')}` : undefined
   }
@@ -226,6 +236,13 @@ class Cut {
       members: request.members, topology: request.topology, hosts: shares, software: at.software,
     }
   }
+}
+
+/** A cut that was given up may have stopped VMs as well. */
+function stoodText({ reports }: CoordinatorState): string {
+  const cuts = Object.values(reports).flat().filter((r): r is CutReport => r.progress === 'cut').flatMap((r) => r.vms)
+  const longest = Math.max(0, ...cuts.map((c) => (c.resumedAt ?? c.stoppedAt) - c.stoppedAt))
+  return longest > 0 ? ` (VMs stood for up to ${longest.toFixed(1)} ms)` : ''
 }
 
 function shareOf(host: string, state: CoordinatorState): HostShare {

@@ -8,6 +8,7 @@ import { digestOf } from '../base/digest.js'
 import { explain, Failure } from '../base/errors.js'
 import { parseRecord } from '../base/records.js'
 import { readLog } from '../overlay/channel-log.js'
+import { portNames } from './catalogue.js'
 import { judgeCut, judgeMembers, type ChannelFacts } from './consistency.js'
 import { certificateDigest, outcomeForm, readOutcome, type OutcomeRecord } from './image-store.js'
 import { inventoryForm, type Inventory } from './inventory.js'
@@ -64,16 +65,6 @@ const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Before: the folder may hold anything. After: judged; nothing was changed. Whatever is wrong with the files is in the verdict. */
 export async function verifySnapshot(at: VerifyParts): Promise<Verdict> {
   return new Verification(at).run()
-}
-
-/** `a:if0`: the names that people gave their interfaces, which mostly begin with that of the node. */
-export function portNames(inventory: Inventory): (port: number) => string {
-  const names = new Map<number, string>()
-  for (const member of inventory.members) for (const port of member.ports) names.set(port, `${member.clientId}:${port}`)
-  for (const { spec } of inventory.hosts.flatMap((h) => h.vms)) for (const nic of spec.nics) {
-    names.set(nic.port, nic.name.startsWith(`${spec.clientId}:`) ? nic.name : `${spec.clientId}:${nic.name}`)
-  }
-  return (port) => names.get(port) ?? `port ${port}`
 }
 
 class Verification {

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { createCommand, deleteCommand, renewCommand } from '../slice/life.js'
 import { policyCommand } from '../slice/policy.js'
 import { powerCommands } from '../slice/power.js'
-import { deleteSnapshotCommand, listCommand, resumeCommand, rollbackCommand, snapshotCommand, suspendCommand } from '../slice/snapshots.js'
+import { deleteSnapshotCommand, listCommand, reportCommand, resumeCommand, rollbackCommand, snapshotCommand, suspendCommand } from '../slice/snapshots.js'
 import { sshCommand } from '../slice/ssh.js'
 import { consoleCommand, eventsCommand, statusCommand } from '../slice/telling.js'
 import type { SliceTools } from '../slice/tools.js'
@@ -19,7 +19,7 @@ Example:
   violin slice snapshot --name before
   violin slice rollback before`)
   const commands = [
-    createCommand(tools), statusCommand(tools), listCommand(tools), snapshotCommand(tools), suspendCommand(tools), resumeCommand(tools),
+    createCommand(tools), statusCommand(tools), listCommand(tools), reportCommand(tools), snapshotCommand(tools), suspendCommand(tools), resumeCommand(tools),
     rollbackCommand(tools), deleteSnapshotCommand(tools), policyCommand(tools), ...powerCommands(tools), renewCommand(tools), deleteCommand(tools),
     eventsCommand(tools), consoleCommand(tools), sshCommand(tools),
   ]

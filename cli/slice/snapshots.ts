@@ -1,8 +1,8 @@
-// violin slice list, snapshot, suspend, resume, rollback, delete-snapshot.
+// violin slice list, report, snapshot, suspend, resume, rollback, delete-snapshot.
 import type { Command } from 'commander'
-import { Failure } from '../../base/errors.js'
+import { Failure, Refusal } from '../../base/errors.js'
 import { text, type Struct } from '../demo/slice-client.js'
-import { catalogueLines, pauseText, rowOf, type SnapshotRow } from './catalogue.js'
+import { catalogueLines, pauseText, reportLines, rowOf, type SnapshotRow } from './catalogue.js'
 import { onSlice, sliceSubcommand, type Answer, type Flags } from './command.js'
 import { size } from './printing.js'
 import type { Session } from './session.js'
@@ -23,6 +23,23 @@ export function listCommand(tools: SliceTools): Command {
       const snapshots = (await session.client.snapshots()).map(rowOf)
       const none = `the slice ${session.name} has no snapshot yet: ${session.command('snapshot')} takes one`
       return { json: { slice: session.name, snapshots }, lines: snapshots.length > 0 ? catalogueLines(snapshots) : [none] }
+    }))
+}
+
+export function reportCommand(tools: SliceTools): Command {
+  return sliceSubcommand(tools, 'report', {
+    description: 'what a snapshot has cost: pauses, frames held and recorded, bytes, time', example: 'violin slice report before-upgrade',
+  })
+    .argument('[snapshot]', 'id, name or URN (default: the latest)')
+    .action((wanted: string | undefined, flags: Flags) => onSlice(tools, flags, async (session) => {
+      const rows = (await session.client.snapshots()).map(rowOf)
+      const row = wanted === undefined ? rows.at(-1) : rows.find((r) => [r.id, r.name, r.urn].includes(wanted))
+      if (!row) {
+        const what = wanted === undefined ? 'no snapshot yet' : `no snapshot ${wanted}`
+        throw new Refusal('not-found', `the slice ${session.name} has ${what}: ${session.command('list')} shows what there is`)
+      }
+      const named = (id: string) => rows.find((r) => r.id === id)?.name || id
+      return { json: { slice: session.name, snapshot: row }, lines: reportLines(row, named) }
     }))
 }
 

@@ -58,8 +58,8 @@ export interface Vm {
   save(): Promise<{ resumedAt: number | undefined }>
   /** Every VM of the cut runs again: writing memory need not stand back any more. */
   saveAtFullSpeed(): Promise<void>
-  /** After: the memory file is whole, cut to its length and synced. */
-  finishSave(): Promise<{ bytes: number }>
+  /** After: the memory file is whole, cut to its length and synced. `savedAt`: when QEMU had written it, wall clock, where that is known. */
+  finishSave(): Promise<{ bytes: number; savedAt?: number }>
   /** After: the guest runs, whatever state a cut left it in. Safe to call at any time. */
   letRun(): Promise<void>
   /** Gives up a cut at whatever point it is. After: the VM runs, and can be cut again. Safe to call at any time. */

@@ -25,6 +25,7 @@ interface Prepared {
   flipped: boolean
   migrating: boolean
   saved: Promise<string>
+  savedAt?: number
 }
 /** `makeRoom`: see QemuOptions. */
 export interface QemuVmParts { clock: Clock; log: Log; makeRoom: () => Promise<void> }
@@ -124,8 +125,9 @@ export class QemuVm implements Vm {
       await rm(plan.memoryFile, { force: true })
       throw error
     }
-    this.prepared = { plan, overlay, sink, flipped: false, migrating: false, saved: this.migrationEnd() }
-    this.prepared.saved.catch(() => undefined)
+    const prepared: Prepared = { plan, overlay, sink, flipped: false, migrating: false, saved: this.migrationEnd() }
+    this.prepared = prepared
+    prepared.saved.then(() => { prepared.savedAt = this.clock.now() }, () => undefined)
   }
 
   async witnesses(): Promise<DeviceWitness[]> {
@@ -186,7 +188,7 @@ export class QemuVm implements Vm {
     this.savers = []
   }
 
-  async finishSave(): Promise<{ bytes: number }> {
+  async finishSave(): Promise<{ bytes: number; savedAt?: number }> {
     const prepared = this.prepared!
     const end = await within(limits.saveMs, prepared.saved, () => new Failure('timed-out', 'its memory was not written in time'))
     if (end !== 'completed') throw new Failure('failed', `writing its memory ${end}`)
@@ -196,7 +198,7 @@ export class QemuVm implements Vm {
     await prepared.sink.close()
     this.prepared = undefined
     if (prepared.plan.background) await this.setBackground(false)
-    return { bytes }
+    return { bytes, ...(prepared.savedAt !== undefined ? { savedAt: prepared.savedAt } : {}) }
   }
 
   async abandonCut(): Promise<void> {

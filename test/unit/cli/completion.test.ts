@@ -36,7 +36,7 @@ describe('the completion of bash', () => {
   it('offers commands and subcommands', () => {
     assert.deepEqual(offers(''), ['certs', 'completion', 'slice', 'up'])
     assert.deepEqual(offers('s'), ['slice'])
-    assert.deepEqual(offers('slice', 're'), ['renew', 'restart', 'resume'])
+    assert.deepEqual(offers('slice', 're'), ['renew', 'report', 'restart', 'resume'])
     assert.deepEqual(offers('slice', 'nonsense'), [])
   })
 

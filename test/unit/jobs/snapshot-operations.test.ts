@@ -19,7 +19,7 @@ describe('snapshot operations', () => {
     const record = await w.record(slice)
     assert.deepEqual([record.head, record.epoch, record.operation], ['s-1', 5, null])
     assert.deepEqual(await w.states(slice), ['geni_ready', 'geni_ready'])
-    assert.match(record.slivers[0]!.resourceStatus, /^snapshot first \(s-1\) committed at .*: longest pause 7\.0 ms, 2 frames recorded$/)
+    assert.match(record.slivers[0]!.resourceStatus, /^snapshot first \(s-1\) committed at .*: longest pause 7\.0 ms, cuts 1\.0 ms apart, no frame held, 2 recorded; 1000 bytes, committed after 0\.3 s$/)
     assert.deepEqual((await w.store.snapshots(slice.uuid)).map((e) => (e as { id: string }).id), ['s-1'])
     assert.deepEqual((await w.ended(operation)).result, { snapshot: 's-1' })
   })
