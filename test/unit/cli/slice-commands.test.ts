@@ -69,6 +69,30 @@ describe('violin slice', () => {
     assert.deepEqual([failed.code, failed.json], [1, { error: 'the snapshot has failed: the disk is full', code: 2 }])
   })
 
+  it('report shows what a snapshot has cost, per node and per port; without a word the latest', async () => {
+    const v = await fresh()
+    await v.am.ready()
+    assert.match((await v.run('report', ...exp1)).err, /^violin: the slice exp1 has no snapshot yet: violin slice list --slice exp1/)
+    const figures: Parameters<typeof entry>[1] = {
+      name: 'second', note: 'why', parent: 's-1', digest: 'abc', savingMs: { a: 251 }, memoryBytes: 2 * 1024 ** 3, diskBytes: 5 * 1024 ** 2, channelBytes: 2048,
+      ports: [{ port: 'a:if0', framesHeld: 3, longestHoldMs: 9.5, framesPutBack: 1 }], framesDropped: { 'a -> b': 7 },
+    }
+    await v.am.store.saveSnapshots(v.am.sliceUuid, [entry('s-1', { name: 'first' }), entry('s-2', figures), entry('s-3', { kind: 'suspend', pauseMs: {} })])
+    const { out, code } = await v.run('report', 'second', ...exp1)
+    assert.equal(code, 0)
+    for (const line of [
+      /^snapshot {3}s-2 \(second\): why\ntaken {6}\S+ \S+, user, mode live, after first\ncommitted {2}after 0\.8 s\n/,
+      /\nwritten {4}2\.8 GiB: memory 2\.0 GiB, disks 5 MiB, frames in transit 2 KiB\ncuts {7}0\.3 ms between the first and the last\n/,
+      /\nheld {7}3, the longest for 9\.5 ms\nrecorded {3}4 frames in transit, 5 of them taken back from devices\n/,
+      /\ndropped {4}from the running slice: a -> b 7\ndigest {5}abc\n\nNODE {2}PAUSE +WRITES SLOWED FOR\na +7\.5 ms +251\.0 ms\nb +8\.0 ms +-\n/,
+      /\nPORT +FRAMES HELD +LONGEST HOLD +TAKEN BACK\na:if0 +3 +9\.5 ms +1\n$/,
+    ]) assert.match(out, line)
+    assert.match((await v.run('report', ...exp1)).out, /^snapshot {3}s-3\n[^]*\nno node ran on: it was a suspension\n$/)
+    const { json } = await v.run('report', 's-2', '--json', ...exp1)
+    assert.deepEqual((json['snapshot'] as { ports: object[] }).ports, [{ port: 'a:if0', framesHeld: 3, longestHoldMs: 9.5, framesPutBack: 1 }])
+    assert.match((await v.run('report', 's-9', ...exp1)).err, /the slice exp1 has no snapshot s-9: violin slice list/)
+  })
+
   it('list shows a table with the newest last, the present one marked, parents by name', async () => {
     const v = await fresh()
     await v.am.ready()
