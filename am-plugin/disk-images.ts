@@ -1,5 +1,5 @@
 // The disk images that hosts have (slices/disk-image.ts), as callers see them.
-import type { RequestDisk } from '../rspec/request-node.js'
+import type { RequestDisk } from '../rspec/request-image.js'
 import { mayUse, type DiskImage } from '../slices/disk-image.js'
 import type { HostRecord } from '../slices/slice-store.js'
 import type { Granted } from './context.js'

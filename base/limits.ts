@@ -11,6 +11,14 @@ export const limits = {
   nodesPerSlice: 64,
   /** Disk images of one user, unless the operator says otherwise; the list of them goes into every advertisement. */
   imagesPerUser: 32,
+  /** What a host keeps of the disk images that it has fetched, and the most that one of them may have (`up --image-cache`). */
+  imageCacheBytes: 8 * 1024 ** 3,
+  /** Fetching one and making a layer of it: some GiB over a slow line. */
+  imageFetchMs: 60 * 60_000,
+  /** A server that sends nothing for so long has gone. */
+  imageStallMs: 60_000,
+  /** Fetched at the same time by one host: its line and its disk are for its VMs. */
+  imageFetches: 4,
   /** Life of slivers that are allocated and not provisioned (AM API v3 suggests about ten minutes). */
   allocatedLifeMs: 10 * 60_000,
   /** The longest lease of a provisioned sliver. */

@@ -3,6 +3,15 @@
 
 /** A file to fetch, and the digest that it must have, where its author says: `https://h/f.tgz#sha256=0123...`. */
 export interface Source { url: string; sha256?: string }
+/** One that is nothing else than what its author has meant, however often and whenever it is fetched. */
+export interface DigestedSource extends Source { sha256: string }
+
+export type DiskFormat = 'qcow2' | 'raw'
+/** How a disk image says what it is: by its name and nothing else. What is in it was written by who knows whom, and is not asked. */
+export const diskFormatOf = (name: string): DiskFormat | undefined => {
+  const [, ending] = /\.([a-z0-9]+)$/i.exec(name) ?? []
+  return ({ qcow2: 'qcow2', raw: 'raw', img: 'raw' } as const)[ending?.toLowerCase() ?? '']
+}
 
 /** A place of the operator, as it is compared: `https://HOST/PATH/` or `file:///PATH/`. Undefined when the text is none. */
 export function readPlace(text: string): string | undefined {

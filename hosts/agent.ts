@@ -4,11 +4,12 @@ import { rm } from 'node:fs/promises'
 import { Refusal } from '../base/errors.js'
 import { ImageStore } from '../snapshots/image-store.js'
 import type { AgentAsks, HostCutAsk, Maxima, RestoreHeader, RestoreOrder } from '../snapshots/messages.js'
-import type { HostCapacity, ImageAsk, VmReport } from '../slices/needs.js'
+import type { FetchAsk, FetchState, HostCapacity, ImageAsk, VmReport } from '../slices/needs.js'
 import type { DiskImage } from '../slices/disk-image.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import type { Collapse } from './collapse.js'
 import { hostCapacity, overheadMiB } from './capacity.js'
+import type { FetchedImages } from './fetched-images.js'
 import type { Images } from './images.js'
 import type { Participants } from './participants.js'
 import type { RestoreHost } from './restore-host.js'
@@ -25,6 +26,7 @@ export interface AgentParts {
   restores: RestoreHost
   collapse: Collapse
   diskImages: Images
+  fetchedImages: Pick<FetchedImages, 'ask'>
   marks: SliceMarks
 }
 
@@ -75,6 +77,7 @@ export function agentHandlers(at: AgentParts) {
       await at.diskImages.remove(image)
       return null
     },
+    fetchImage: (ask: FetchAsk): Promise<FetchState> => at.fetchedImages.ask(ask),
     console: async ({ vm, bytes }: { vm: string; bytes: number }) => ({ text: await at.registry.console(vm, bytes) }),
     reports: (): VmReport[] => at.registry.reports(),
     killAll: () => at.registry.killAll(),

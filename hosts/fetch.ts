@@ -1,7 +1,7 @@
 // Fetches a file that a user has named, from a place that the operator allows (base/source.ts): within time and size, without
 // following anybody elsewhere, and with the digest that was given.
 import { createHash } from 'node:crypto'
-import { open, realpath } from 'node:fs/promises'
+import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { explain, Failure } from '../base/errors.js'
 import type { Source } from '../base/source.js'
@@ -22,17 +22,27 @@ export async function fetchSource({ url, sha256 }: Source, places: readonly stri
   return bytes
 }
 
-/** Links may lead out of the place: what they lead to is asked. */
-async function readBelow(path: string, places: readonly string[], most: number): Promise<Buffer> {
+/** Opens a file below one of the places. Links may lead out of the place: what they lead to is asked. */
+export async function openBelow(path: string, places: readonly string[], most: number): Promise<{ file: FileHandle; size: number }> {
   const real = await realpath(path)
   const local = places.filter((place) => place.startsWith('file:'))
   const folders = await Promise.all(local.map((place) => realpath(fileURLToPath(place)).catch(() => undefined)))
   if (!folders.some((folder) => folder !== undefined && real.startsWith(`${folder === '/' ? '' : folder}/`))) throw new Error('it leads out of its place')
+  if (!(await stat(real)).isFile()) throw new Error('it is no file') // first: opening a pipe would wait
   const file = await open(real)
   try {
-    const stat = await file.stat()
-    if (!stat.isFile()) throw new Error('it is no file')
-    if (stat.size > most) throw tooLarge(most)
+    const { size } = await file.stat()
+    if (size > most) throw tooLarge(most)
+    return { file, size }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+async function readBelow(path: string, places: readonly string[], most: number): Promise<Buffer> {
+  const { file } = await openBelow(path, places, most)
+  try {
     return await file.readFile()
   } finally {
     await file.close()

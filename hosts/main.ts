@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { armFaults } from '../base/fault-points.js'
 import { goFirst } from '../base/priority.js'
 import { makeFolder } from '../base/durable.js'
+import { limits } from '../base/limits.js'
 import { makeLog } from '../base/log.js'
 import { serveRpc, type RpcServer } from '../base/rpc.js'
 import { realClock as clock } from '../base/time.js'
@@ -14,6 +15,7 @@ import { chooseAccelerator, type Accelerator } from './accelerator.js'
 import { Ballast } from './ballast.js'
 import { freeBytesAt } from './capacity.js'
 import { Collapse } from './collapse.js'
+import { FetchedImages } from './fetched-images.js'
 import { Images } from './images.js'
 import { readImage, simulatedImage, type GuestImage } from './guest-image.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
@@ -39,8 +41,10 @@ export interface AgentConfig {
   socket: string
   switchSocket: string
   imageFolder: string
-  /** Places that archives may be fetched from. */
+  /** Places that archives and disk images may be fetched from. */
   sources?: string[]
+  /** What is kept of disk images that were fetched. */
+  imageCacheBytes?: number
   /** `simulated` needs neither image nor QEMU. */
   hypervisor: 'qemu' | 'simulated'
   qemu: string
@@ -76,7 +80,11 @@ const switchLink: SwitchLink = new SwitchLink({
 })
 const registry: VmRegistry = new VmRegistry({
   folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
-  images: new Map([[image.name, image]]), diskImages: { lay: (name, layer) => images.lay(name, layer) }, sources: config.sources ?? [], clock, log,
+  images: new Map([[image.name, image]]), sources: config.sources ?? [], clock, log,
+  diskImages: {
+    lay: (name, layer) => images.lay(name, layer),
+    layFetched: (source, layer) => fetched.lay(source, layer), leastDiskMiB: (source) => fetched.leastDiskMiB(source),
+  },
   onChange: (report) => served.by?.notify('vmChanged', report),
   mayStand: (vm) => participants.holds(vm),
   cutIsOver: (slice) => participants.settled(slice),
@@ -87,12 +95,17 @@ const images: Images = new Images({
   folder: join(config.folder, 'images'), layers, registry, participants, hypervisor, clock, log,
   freeBytes: () => freeBytesAt(config.folder), onLayersFree: () => void collapse.collect(),
 })
+const fetched: FetchedImages = new FetchedImages({
+  folder: join(config.folder, 'fetched-images'), layers, hypervisor, places: config.sources ?? [], mostBytes: config.imageCacheBytes ?? limits.imageCacheBytes,
+  freeBytes: () => freeBytesAt(config.folder), clock, log,
+})
 const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, marks })
 
 await ballast.open()
 await switchLink.open()
 await registry.open()
 await images.open()
+await fetched.open()
 await participants.recover()
 await restores.recover()
 await registry.resumeStopped()
@@ -101,6 +114,7 @@ await registry.reconnect()
 const collapse: Collapse = new Collapse({ store: config.store, registry, participants, restores, images, layers, log })
 const agent: AgentParts = {
   host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, diskImages: images, marks,
+  fetchedImages: fetched,
 }
 await collapse.collect()
 images.resume()
@@ -170,7 +184,7 @@ async function end(last: () => Promise<void> = () => Promise.resolve()): Promise
   clearTimeout(alone)
   for (const timer of [watching, merging, room, looking, consoles]) clearInterval(timer)
   watchdog.close()
-  await Promise.all([collapse.stop(), images.stop()])
+  await Promise.all([collapse.stop(), images.stop(), fetched.stop()])
   await server.close()
   registry.releaseAll()
   await last().catch((error: unknown) => log.error({ err: error }, 'the switch could not be ended'))

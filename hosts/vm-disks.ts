@@ -4,9 +4,8 @@ import { Failure } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { realRandom, token } from '../base/random.js'
 import type { VmSpec } from '../slices/vm-spec.js'
-import { firstLayerNames, makeFirstLayers } from './first-layers.js'
+import { firstLayerNames, makeFirstLayers, type DiskImages } from './first-layers.js'
 import type { Vm } from './hypervisor/hypervisor.js'
-import type { Images } from './images.js'
 import type { Layers } from './layers.js'
 import type { VmRecord } from './vm-records.js'
 
@@ -26,11 +25,11 @@ export interface VmDisk { vm: string; slice: string; diskMiB: number; layers: st
 export class VmDisks {
   private readonly books: VmBooks
   private readonly layers: Layers
-  private readonly images: Pick<Images, 'lay'>
+  private readonly images: DiskImages
   /** Layers that are in no record and may not go: just made, or replaced while a record on disk still names them. */
   private readonly stillNoted = new Set<string>()
 
-  constructor(books: VmBooks, layers: Layers, images: Pick<Images, 'lay'>) {
+  constructor(books: VmBooks, layers: Layers, images: DiskImages) {
     this.books = books
     this.layers = layers
     this.images = images

@@ -15,10 +15,10 @@ import { closeRunOf } from './close-run.js'
 import { changeConfigDisk, configDisk, mendConfigDisks } from './config-disk.js'
 import { connectPorts, type Counting } from './connect-ports.js'
 import { readConsole } from './console.js'
+import { sized, type DiskImages } from './first-layers.js'
 import { installFiles } from './installs.js'
 import type { Hypervisor, Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { GuestImage } from './guest-image.js'
-import type { Images } from './images.js'
 import type { Layers } from './layers.js'
 import { waitForBanner } from './ready.js'
 import type { SliceMarks } from './slice-marks.js'
@@ -37,7 +37,7 @@ export interface RegistryParts {
   layers: Layers
   marks: SliceMarks
   images: Map<string, GuestImage>
-  diskImages: Pick<Images, 'lay'>
+  diskImages: DiskImages
   clock: Clock
   log: Log
   onChange(report: VmReport): void
@@ -89,9 +89,10 @@ export class VmRegistry {
     }))
   }
 
-  async define(spec: VmSpec): Promise<void> {
-    if (this.records.has(spec.vm)) return
-    refuseUnreadable(this.unreadable, spec.vm)
+  async define(asked: VmSpec): Promise<void> {
+    if (this.records.has(asked.vm)) return
+    refuseUnreadable(this.unreadable, asked.vm)
+    const spec = sized(asked, this.at.diskImages)
     if (!this.at.images.has(spec.image)) throw new Refusal('not-found', `this host has no image ${spec.image}: it has ${[...this.at.images.keys()].join(', ')}`)
     await writeDurably(this.files.config(spec.vm), configDisk(spec, await installFiles(spec, this.at.sources))) // first: what it fetches may not be there
     await this.disks.make(spec, (layers) => {

@@ -5,7 +5,7 @@ import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import { connectRpc, type RpcClient } from '../base/rpc.js'
 import { until, type Clock } from '../base/time.js'
-import type { HostCapacity, VmHosts, VmReport } from '../slices/needs.js'
+import type { FetchState, HostCapacity, VmHosts, VmReport } from '../slices/needs.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import type { CutHosts } from '../snapshots/hosts-link.js'
 import type { AgentAsks } from '../snapshots/messages.js'
@@ -113,6 +113,7 @@ export async function connectHosts(at: { hosts: HostAddress[]; log: Log; clock: 
     console: async (host, vm, bytes) => (await ask<{ text: string }>(host, 'console', { vm, bytes }, consoleMs)).text,
     createImage: (host, detail) => ask(host, 'createImage', detail, imageMs),
     removeImage: (host, id) => ask(host, 'removeImage', { image: id }, consoleMs),
+    fetchImage: (host, detail) => ask<FetchState>(host, 'fetchImage', detail, askMs),
     reports: (host) => ask<VmReport[]>(host, 'reports', {}, askMs),
     ask: <K extends keyof AgentAsks>(host: string, method: K, detail: AgentAsks[K][0], timeoutMs: number) =>
       ask<AgentAsks[K][1]>(host, method, detail, timeoutMs),

@@ -1,7 +1,7 @@
 // The queues. Terminology: an *operation* is a record (slices/operation.ts); a *job* is its place in the queue and carries
 // nothing but the operation's id; a *worker* runs jobs; a *scheduler* makes jobs by the clock. The cut itself is never
 // spread over jobs: one job leads it over connections that were open before.
-import { Queue, Worker, type Job } from 'bullmq'
+import { DelayedError, Queue, Worker, type Job } from 'bullmq'
 import { Redis } from 'ioredis'
 import type { Operation } from '../slices/operation.js'
 import type { OperationQueue } from '../slices/slice-store.js'
@@ -46,8 +46,16 @@ export function openOperationQueue(redis: Redis): OperationQueue & { close(): Pr
   }
 }
 
-export function runWorker<T>(redis: Redis, queue: string, run: (job: Job<T>) => Promise<void>, onError: (error: Error) => void): Worker<T> {
-  const worker = new Worker<T>(queue, run, {
+/** A job that is to run again later gives its place to others meanwhile. */
+export function runWorker<T>(
+  redis: Redis, queue: string, run: (job: Job<T>) => Promise<{ againMs: number } | void>, onError: (error: Error) => void,
+): Worker<T> {
+  const worker = new Worker<T>(queue, async (job, token) => {
+    const postponed = await run(job)
+    if (!postponed) return
+    await job.moveToDelayed(new Date().getTime() + postponed.againMs, token)
+    throw new DelayedError()
+  }, {
     connection: redis, concurrency, lockDuration: lockMs, stalledInterval: stalledMs, maxStalledCount: manyStalls,
   })
   worker.on('error', onError)

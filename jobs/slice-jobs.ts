@@ -3,10 +3,11 @@
 import { explain, Failure, unreachable } from '../base/errors.js'
 import { limits } from '../base/limits.js'
 import { within } from '../base/time.js'
-import type { Operation } from '../slices/operation.js'
+import type { Operation, OperationKind } from '../slices/operation.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import { isWaiting } from '../slices/sliver.js'
+import type { Postponed } from './fetch-images.js'
 import { createImageJob } from './image-jobs.js'
 import { recoveryWho } from './recovery.js'
 import type { Schedulers } from './queues.js'
@@ -16,20 +17,27 @@ import { deleteJob, haltJob, provisionJob, shutdownJob, startJob, stopJob, updat
 import { recheck } from './vm-watch.js'
 
 type Parts = JobParts & { schedulers: Schedulers }
-interface Run { id: string; giveWay: AbortController; over: Promise<void> }
+interface Run { id: string; giveWay: AbortController; over: Promise<Postponed | undefined> }
+
+/** Operations that will run again: their begin is told once. */
+const postponedOnes = new Set<string>()
 
 /** How long an operation waits for the end of one that it has pre-empted. */
 const giveWayMs = limits.restoreMs
 
 /**
  * Runs operations by their ids, one per slice at a time. A later operation tells the one it has pre-empted to give way and
- * waits for its end, so that a VM is not defined after it was destroyed, nor a cut begun inside another.
+ * waits for its end, so that a VM is not defined after it was destroyed, nor a cut begun inside another. Who is told that one is postponed runs
+ * it again.
  */
-export function operationRunner(at: Parts): (id: string) => Promise<void> {
+export function operationRunner(at: Parts): (id: string) => Promise<Postponed | undefined> {
   const runs = new Map<string, Run>()
   return async (id) => {
     const operation = await admitted(at, id)
-    if (!operation) return
+    if (!operation) {
+      postponedOnes.delete(id)
+      return undefined
+    }
     const key = operation.slice.toLowerCase()
     const earlier = runs.get(key)
     if (earlier?.id === id) return earlier.over // a doubled job
@@ -37,7 +45,7 @@ export function operationRunner(at: Parts): (id: string) => Promise<void> {
     const over = earlier ? passed(at, earlier, operation).then(() => runOperation(at, id, giveWay.signal)) : runOperation(at, id, giveWay.signal)
     runs.set(key, { id, giveWay, over })
     try {
-      await over
+      return await over
     } finally {
       if (runs.get(key)?.id === id) runs.delete(key)
     }
@@ -64,16 +72,20 @@ async function admitted(at: Parts, id: string): Promise<Operation | undefined> {
   return undefined
 }
 
-async function runOperation(at: Parts, id: string, giveWay: AbortSignal): Promise<void> {
+async function runOperation(at: Parts, id: string, giveWay: AbortSignal): Promise<Postponed | undefined> {
   const operation = await admitted(at, id) // again: it may have waited
   const slice = operation && await at.store.slice(operation.slice)
-  if (!operation || !slice) return
+  if (!operation || !slice) return undefined
   const again = operation.state === 'running'
   const log = at.log.child({ op: id, kind: operation.kind, slice: slice.urn, call: operation.callId })
-  log.info({ who: operation.who, token: operation.token, again }, 'operation begins')
+  if (!postponedOnes.delete(id)) log.info({ who: operation.who, token: operation.token, again }, 'operation begins')
   await at.store.saveOperation({ ...operation, state: 'running' })
   try {
-    await perform(at, slice, operation, { again, giveWay })
+    const postponed = await perform(at, slice, operation, { again, giveWay })
+    if (postponed) {
+      postponedOnes.add(id)
+      return postponed
+    }
   } catch (error) {
     log.error({ why: explain(error) }, 'operation failed')
     await failed(at, operation, explain(error))
@@ -82,6 +94,7 @@ async function runOperation(at: Parts, id: string, giveWay: AbortSignal): Promis
   log.info({ end: ended?.state, error: ended?.error }, 'operation ended')
   if (ended && ended.ended !== '') count(at, ended)
   await recheck(at, operation.slice)
+  return undefined
 }
 
 function count(at: Parts, { kind, state, who, params }: Operation): void {
@@ -101,9 +114,18 @@ async function failed(at: Parts, operation: Operation, why: string): Promise<voi
   })
 }
 
-async function perform(at: Parts, slice: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal }): Promise<void> {
-  switch (operation.kind) {
-    case 'provision': return provisionJob(at, slice, operation)
+async function perform(
+  at: Parts, slice: SliceRecord, operation: Operation, how: { again: boolean; giveWay: AbortSignal },
+): Promise<Postponed | undefined> {
+  if (operation.kind === 'provision') return provisionJob(at, slice, operation)
+  await performWhole(at, slice, operation, operation.kind, how)
+  return undefined
+}
+
+async function performWhole(
+  at: Parts, slice: SliceRecord, operation: Operation, kind: Exclude<OperationKind, 'provision'>, how: { again: boolean; giveWay: AbortSignal },
+): Promise<void> {
+  switch (kind) {
     case 'start': case 'restart': return startJob(at, slice, operation)
     case 'update-users': return updateUsersJob(at, slice, operation)
     case 'create-image': return createImageJob(at, slice, operation)
@@ -114,6 +136,6 @@ async function perform(at: Parts, slice: SliceRecord, operation: Operation, how:
     case 'halt': return haltJob(at, slice, operation)
     case 'shutdown': return shutdownJob(at, slice, operation)
     case 'delete': return deleteJob(at, slice, operation, (gone) => at.schedulers.remove(gone.uuid))
-    default: return unreachable(operation.kind)
+    default: return unreachable(kind)
   }
 }

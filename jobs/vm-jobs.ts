@@ -8,6 +8,7 @@ import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import type { Sliver } from '../slices/sliver.js'
 import { vmSpecOf } from '../slices/vm-spec-of.js'
+import { fetchImages, type Postponed } from './fetch-images.js'
 import { keepSnapshots, leaseWho, removeSnapshots } from './kept-snapshots.js'
 import type { JobParts } from './surroundings.js'
 import { noteHosts } from './vm-watch.js'
@@ -47,18 +48,23 @@ async function onEach(
  * Hosts remember an earlier slice of this UUID and refuse its tokens: the next operation's is higher than theirs. With `boot`
  * each VM is started as soon as it is there: API v2 has no other call for it.
  */
-export async function provisionJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+export async function provisionJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<Postponed | undefined> {
+  const postponed = await fetchImages(at, slice, chosen(slice, operation), operation)
+  if (postponed) return postponed
   let token = 0
   const boot = operation.params.boot === true
   const run = boot ? await runOf(at, slice, operation) : undefined
-  if (boot && run === undefined) return // another operation came first
+  if (boot && run === undefined) return undefined // another operation came first
   await onEach(at, slice, operation, 'provisioned', async (sliver) => {
+    const lost = operation.params.lost?.[sliver.id]
+    if (lost !== undefined) throw new Failure('failed', lost)
     await at.hosts.defineVm(sliver.host, vmSpecOf(slice, sliver))
     token = Math.max(token, (await at.hosts.ask(sliver.host, 'maxima', { slice: slice.uuid }, maximaMs)).token)
     if (run) await at.hosts.startVm(sliver.host, sliver.id, run)
   }, (sliver) => {
     if (!run) sliver.resourceStatus = 'provisioned: geni_start boots it'
   }, (record) => { record.token = Math.max(record.token, token) })
+  return undefined
 }
 
 /** Boots VMs. They become geni_ready when their login answers (jobs/vm-watch.ts), which this does not wait for. */

@@ -1,24 +1,16 @@
 // One <node> of a request: its virtual machine, its commands, its interfaces.
-import { Refusal } from '../base/errors.js'
 import { readSource } from '../base/source.js'
-import { parseUrn, sameUrn } from '../base/urn.js'
 import { formatNetmask, isHostAddress, parseIpv4, parseNetmask, type Address, type Addressed } from './address.js'
 import { readCount, readDuration } from './checkpoint.js'
 import { formatDuration } from './duration.js'
 import { defaultSliverType, rspecNs, sliverTypes, violinNs } from './names.js'
+import { readImage, type ImageOptions, type RequestDisk } from './request-image.js'
 import { checkChildren, readClientId, refuse } from './request-parts.js'
 import { attribute, childrenOf, type XmlElement } from './xml.js'
 import type { ExecuteService, InstallService, Node } from './topology.js'
 
 /** A node before its addresses are assigned: `interfaces` is filled from `requested`. */
 export interface RequestedNode extends Node { element: XmlElement; requested: Addressed[] }
-
-/** What a disk image is to a request. `unready`: why nothing can be made of it now. */
-export interface RequestDisk { name: string; guest: string; diskMiB: number; unready?: { code: 'busy' | 'not-found'; why: string } }
-
-interface NodeOptions {
-  componentManager: string; images: readonly string[]; disks?: readonly RequestDisk[]; defaultImage: string; sources?: readonly string[]
-}
 
 /** Size of a VM when the request does not say; [default, smallest, largest]. */
 const sizes = { memory_mib: [128, 64, 65_536], cpus: [1, 1, 16], disk_mib: [64, 16, 1_048_576] } as const
@@ -33,7 +25,7 @@ const archiveTypes = ['tar', 'tgz', 'tar.gz']
 const shells = ['sh', '/bin/sh']
 const hostName = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/
 
-export function readNode(node: XmlElement, options: NodeOptions, maxInterfaces: number): RequestedNode {
+export function readNode(node: XmlElement, options: ImageOptions, maxInterfaces: number): RequestedNode {
   const clientId = readClientId(node)
   if (!hostName.test(clientId)) throw refuse(node, 'has a client_id that cannot be a host name (letters, digits, . _ -, at most 63)')
   checkChildren(node, ['sliver_type', 'services', 'interface', 'hardware_type', 'location', 'host'], ['relation'])
@@ -53,7 +45,7 @@ export function readNode(node: XmlElement, options: NodeOptions, maxInterfaces: 
   }
 }
 
-function readSliverType(node: XmlElement, options: NodeOptions) {
+function readSliverType(node: XmlElement, options: ImageOptions) {
   const [type, second] = childrenOf(node, rspecNs, 'sliver_type')
   if (second) throw refuse(node, 'has more than one sliver_type')
   if (!type) return { sliverType: defaultSliverType, image: options.defaultImage, ...readSize() }
@@ -65,9 +57,9 @@ function readSliverType(node: XmlElement, options: NodeOptions) {
   const [vm, twin] = childrenOf(type, violinNs, 'vm')
   if (twin) throw refuse(node, 'has more than one size of its virtual machine')
   const wanted = readImage(node, type, options)
-  if (typeof wanted === 'string') return { sliverType, image: wanted, ...readSize(vm), ...readWatchdog(vm) }
-  const size = readSize(vm, wanted)
-  return { sliverType, image: wanted.guest, disk: wanted.name, ...size, ...readWatchdog(vm) }
+  const size = readSize(vm, 'disk' in wanted ? wanted.disk : undefined)
+  const disk = 'disk' in wanted ? { disk: wanted.disk.name } : 'from' in wanted ? { diskFrom: wanted.from } : {}
+  return { sliverType, image: wanted.guest, ...disk, ...size, ...readWatchdog(vm) }
 }
 
 function readWatchdog(vm?: XmlElement): { watchdogMs?: number } {
@@ -89,27 +81,7 @@ function readSize(vm?: XmlElement, image?: RequestDisk) {
   return { memoryMiB: read('memory_mib'), cpus: read('cpus'), diskMiB: read('disk_mib') }
 }
 
-/** The name of a guest image, or a disk image. */
-function readImage(node: XmlElement, type: XmlElement, { componentManager, images, disks = [], defaultImage }: NodeOptions): string | RequestDisk {
-  const [disk, second] = childrenOf(type, rspecNs, 'disk_image')
-  if (second) throw refuse(node, 'has more than one disk_image')
-  if (!disk) return defaultImage
-  const name = attribute(disk, 'name')
-  if (name === undefined) throw refuse(node, 'has a disk_image without name; images are asked for by name here', 'unsupported')
-  const urn = parseUrn(name)
-  const ours = urn?.type === 'image' && sameUrn(urn.authority, parseUrn(componentManager)?.authority ?? '')
-  const local = ours ? urn.name : name
-  if (images.includes(local)) return local
-  const found = disks.find((d) => d.name.toLowerCase() === local.toLowerCase())
-  if (found?.unready !== undefined) {
-    throw new Refusal(found.unready.code, `line ${disk.line}: the disk image "${found.name}" cannot be used: ${found.unready.why}`)
-  }
-  if (found) return found
-  throw new Refusal('not-found', `line ${disk.line}: node "${attribute(node, 'client_id')!}" asks for the disk image "${name.slice(0, 200)}", `
-    + `which is not here; there are: ${[...images, ...disks.map((d) => d.name)].join(', ')}`)
-}
-
-function readInstalls(node: XmlElement, { sources = [] }: NodeOptions): { install?: InstallService[] } {
+function readInstalls(node: XmlElement, { sources = [] }: ImageOptions): { install?: InstallService[] } {
   const elements = childrenOf(node, rspecNs, 'services').flatMap((services) => childrenOf(services, rspecNs, 'install'))
   if (elements.length > mostInstalls) throw refuse(node, `has ${elements.length} archives to install; at most ${mostInstalls} are possible`, 'unsupported')
   const install = elements.map((element): InstallService => {

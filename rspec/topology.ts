@@ -1,5 +1,5 @@
 // The typed topology of a request: what everybody below the XML shares. Pure data.
-import type { Source } from '../base/source.js'
+import type { DigestedSource, Source } from '../base/source.js'
 
 /** A policy of periodic snapshots, from <violin:rspec_checkpoint>. Durations in ms. */
 export interface CheckpointPolicy {
@@ -38,6 +38,8 @@ export interface Node {
   image: string
   /** Name of the disk image that its disk begins as, where the request asks for one. */
   disk?: string
+  /** Where the disk that its disk begins as is fetched from; not with `disk`. Then diskMiB is the least that it has. */
+  diskFrom?: DigestedSource
   memoryMiB: number
   cpus: number
   diskMiB: number

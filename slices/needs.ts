@@ -1,4 +1,5 @@
 // What slices/ asks others to supply. jobs/ implements VmHosts by talking to the host agents.
+import type { DigestedSource } from '../base/source.js'
 import type { DiskImage } from './disk-image.js'
 import type { Quotas } from './quota.js'
 import type { VmSpec } from './vm-spec.js'
@@ -26,6 +27,17 @@ export interface ImageAsk {
   floorBytes: number
 }
 
+/** A disk image from elsewhere, on behalf of a user. */
+export interface FetchAsk {
+  source: DigestedSource
+  owner: string
+  quotas: Quotas
+  /** So much must stay free. */
+  floorBytes: number
+}
+/** `how`: how far it is, for people. */
+export type FetchState = { state: 'there' } | { state: 'under-way'; how: string }
+
 /** running: its virtual CPUs run. ready: the guest answers on its login port. dead: it ended, `reason` says how. */
 export type VmCondition = 'defined' | 'booting' | 'ready' | 'paused' | 'stopped' | 'dead'
 export interface VmReport { vm: string; slice: string; condition: VmCondition; reason: string; pid?: number }
@@ -52,6 +64,11 @@ export interface VmHosts {
   createImage(host: string, ask: ImageAsk): Promise<DiskImage>
   /** After: it is not there any more; VMs that were made of it keep their disks. */
   removeImage(host: string, id: string): Promise<void>
+  /**
+   * Asked again and again until the image is there; nobody who waits for it asks less often than every half minute, and a fetch that nobody
+   * asks for is given up. Fails, with the reason, when it could not be had. After 'there': VMs can be defined of it for a minute at least.
+   */
+  fetchImage(host: string, ask: FetchAsk): Promise<FetchState>
   /** Every VM the host knows, of all slices. */
   reports(host: string): Promise<VmReport[]>
 }

@@ -30,10 +30,12 @@ export interface Operation {
   /**
    * `was`: operational states before the operation, by sliver id; what a failed one goes back to. `first`: a snapshot of the
    * present that is taken before a rollback begins. `boot`: what is provisioned is started too.
+   * `lost`: why slivers cannot be, by sliver id, while others are waited for.
    * `logins`: the accounts that VMs are to have from now on. `image`: what is to be made of the disk of the one sliver.
    */
   params: {
     slivers?: string[]; snapshot?: string; name?: string; note?: string; first?: NewSnapshot; boot?: boolean; logins?: Login[]
+    lost?: Record<string, string>
     image?: { id: string; name: string; global: boolean }
     was?: Record<string, OperationalState>
   }

@@ -9,7 +9,7 @@ import type { SliceRecord } from './slice.js'
 const keys = {
   'slice-vms': 'count', 'slice-memory': 'MiB', 'slice-snapshots-bytes': 'bytes',
   'user-vms': 'count', 'user-memory': 'MiB', 'user-snapshots-bytes': 'bytes', 'user-slices': 'count',
-  'user-images': 'count', 'user-images-bytes': 'bytes',
+  'user-images': 'count', 'user-images-bytes': 'bytes', 'user-fetched-bytes': 'bytes',
 } as const
 export type QuotaKey = keyof typeof keys
 /** VMs, slices and images are counted, memory is in MiB, snapshots are in bytes. One that is not there sets no bound. */

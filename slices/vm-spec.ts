@@ -1,4 +1,5 @@
 // What a host must know to make one VM. Everything here is decided by the aggregate; the host adds pids and paths.
+import type { DigestedSource } from '../base/source.js'
 import type { InboundShape } from '../overlay/slice-net.js'
 import type { ExecuteService, InstallService, Login } from '../rspec/topology.js'
 
@@ -33,6 +34,8 @@ export interface VmSpec {
   image: string
   /** Name of the disk image that its disk begins as; undefined: it begins empty. */
   disk?: string
+  /** It begins as this one, which the host has fetched before; not with `disk`. The disk is as large as that, if diskMiB is less. */
+  diskFrom?: DigestedSource
   nics: NicSpec[]
   /** Where the management login answers, on the host's address. */
   loginPort: number

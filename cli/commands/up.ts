@@ -34,6 +34,7 @@ interface UpFlags {
   quota: Quotas
   freeFloor: number
   sources?: string[]
+  imageCache: number
   metrics?: { host: string; port: number }
   webhook?: string
   outlive: number
@@ -59,11 +60,13 @@ export function upCommand(at: Surroundings): Command {
       .choices(['auto', 'kvm', 'tcg']).default('auto'))
     .addOption(quotaOption())
     .addOption(new Option('--free-floor <bytes>', 'no snapshot begins with less than this free, such as 2G')
-      .argParser(parseFloor).default(limits.freeFloorBytes, shownSize(limits.freeFloorBytes)))
+      .argParser(parseAmount).default(limits.freeFloorBytes, shownSize(limits.freeFloorBytes)))
     .option('--metrics <[host:]port>', 'figures for Prometheus at http://HOST:PORT/metrics (host: 127.0.0.1); without it there are none', parseMetrics)
     .addOption(new Option('--outlive <duration>', 'how long VMs run on when this is killed and not started again')
       .argParser(parseOutlive).default(limits.outliveMs, formatDuration(limits.outliveMs)))
-    .option('--sources <url,...>', 'places (https, file) below which users may have archives fetched for their nodes; without it none', parseSources)
+    .option('--sources <url,...>', 'places (https, file) below which users may have archives and disk images fetched; without it none', parseSources)
+    .addOption(new Option('--image-cache <bytes>', 'what is kept of disk images that were fetched, and the most that one may have')
+      .argParser(parseAmount).default(limits.imageCacheBytes, shownSize(limits.imageCacheBytes)))
     .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)
     .option('--operator <urn...>', 'users who may act on every slice, as violin slices and violin shutdown do', parseOperator)
     .option('--rate-limit <calls[/burst]>', `calls a second that each caller may make, and how many at once after a pause; none lifts it ` +
@@ -77,7 +80,7 @@ export function upCommand(at: Surroundings): Command {
         process.on('SIGTERM', () => resolve())
       })
       const aggregate = await startAggregate({
-        ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, outliveMs: flags.outlive, trust: flags.trust ?? [],
+        ...flags, quotas: flags.quota, freeFloorBytes: flags.freeFloor, imageCacheBytes: flags.imageCache, outliveMs: flags.outlive, trust: flags.trust ?? [],
         snapshotMode: flags.snapshotMode ?? (flags.hypervisor === 'simulated' ? 'live' : bestMode(say)),
         ...(flags.operator ? { operators: flags.operator } : {}),
         ...(flags.rateLimit ? { rate: flags.rateLimit } : {}),
@@ -97,7 +100,7 @@ export const hypervisorOption = (): Option =>
 
 function quotaOption(): Option {
   const text = 'bounds for each slice and each user: slice-vms, slice-memory (MiB, or 8G), slice-snapshots-bytes (20G), ' +
-    'the same three with user-, user-slices, user-images and user-images-bytes; none lifts one'
+    'the same three with user-, user-slices, user-images, user-images-bytes and user-fetched-bytes; none lifts one'
   return new Option('--quota <key=value,...>', text).argParser(parseQuota)
     .default(standardQuotas, Object.entries(standardQuotas).map((quota) => quota.join('=')).join())
 }
@@ -177,7 +180,7 @@ export function parseRateLimit(text: string): Rate | 'none' {
   return rate
 }
 
-function parseFloor(text: string): number {
+function parseAmount(text: string): number {
   const bytes = parseSize(text)
   if (bytes === undefined) throw new InvalidArgumentError(`${text.slice(0, 40)} is no amount of bytes, such as 2G or 500M`)
   return bytes

@@ -45,6 +45,8 @@ export interface UpOptions {
   operators?: string[]
   /** Places that users may have files fetched from. */
   sources?: string[]
+  /** What a host keeps of disk images that were fetched. */
+  imageCacheBytes?: number
   /** No snapshot begins with less than this free. */
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
@@ -99,6 +101,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
       host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
       switchSocket: layout.switchSocket, imageFolder: options.imageFolder, hypervisor: options.hypervisor,
       qemu: 'qemu-system-x86_64', accelerator: options.accelerator, aloneMs: options.outliveMs, sources: options.sources,
+      imageCacheBytes: options.imageCacheBytes,
     }, layout, options, clock, say, { pidFile: layout.agentPid })
     children.push(agent)
     await agent.startAnew()

@@ -1,6 +1,7 @@
 // What the agent needs of a hypervisor. One implementation drives QEMU; every method says what must hold before, what
 // holds after, and what is left when it fails.
 import type { DeviceWitness } from '../../overlay/slice-net.js'
+import type { DiskFile } from '../disk-file.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
 
 /** One life of a VM: a boot or a restore. Everything needed to find it again after the agent died. */
@@ -101,6 +102,11 @@ export interface Hypervisor {
    * when it is told to end: no file.
    */
   mergeLayers(path: string, what: LayersToMerge, signal: AbortSignal): Promise<void>
+  /**
+   * Before: no file at `path`; `from` has been looked at, and nobody changes it. After: a layer of our own there that holds what it does, on nothing.
+   * On failure, when it would be larger than `mostBytes`, and when it is told to end: no file.
+   */
+  importDisk(path: string, from: DiskFile, mostBytes: number, signal: AbortSignal): Promise<void>
   /** After: running from its kernel. On failure: no process is left. */
   boot(instance: VmInstance): Promise<Vm>
   /** After: paused, with the memory of `memoryFile` loaded. On failure: no process is left. */

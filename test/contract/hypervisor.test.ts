@@ -1,12 +1,14 @@
 // What hosts/hypervisor/hypervisor.ts promises, asked of every driver that there is.
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure } from '../../base/errors.js'
 import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { parseReport } from '../../cli/bank/report.js'
 import { changeConfigDisk } from '../../hosts/config-disk.js'
+import { lookAtDisk, type DiskFile } from '../../hosts/disk-file.js'
 import type { CutPlan, Vm, VmInstance } from '../../hosts/hypervisor/hypervisor.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
 import { hypervisorOf, Rig, type HypervisorKind, type Login } from '../integration/rig.js'
@@ -290,6 +292,61 @@ for (const [kind, firstPort] of [['simulated', 21_950], ['qemu', 21_960]] as [Hy
       assert.equal(vm.instance.layers.at(-1), overlay)
       assert.ok(await vm.isRunning())
       await cut(planOf())
+    })
+
+    it('makes a disk of an image from elsewhere, for a VM that finds there what is in it', async () => {
+      const none = new AbortController().signal
+      const raw = join(rig.folder, 'foreign.raw')
+      if (kind === 'qemu') {
+        const files = join(rig.folder, 'files')
+        mkdirSync(files)
+        writeFileSync(join(files, 'note'), 'from elsewhere')
+        execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', files, raw, '8M'])
+      } else writeFileSync(raw, Buffer.concat([Buffer.from('VIOLNOTEfrom elsewhere'), Buffer.alloc(5000)]))
+      const path = (name: string) => rig.layers.path(name)
+      await rig.hypervisor.importDisk(path('imported.qcow2'), await lookAtDisk(raw, 'raw'), 1e8, none)
+      const other: VmSpec = { ...specOf(rig.keys.public, firstPort + 1), vm: 'foreign', execute: [{ shell: 'sh', command: kind === 'qemu' ? 'echo done >/data/executed && sync' : 'true' }] }
+      const made = rig.keep(await rig.hypervisor.boot(rig.instance(other, '0000000700000000',
+        [path('imported.qcow2'), await rig.layers.create('foreign.0.qcow2', { base: path('imported.qcow2'), sizeMiB: other.diskMiB })])))
+      await made.openLogin()
+      const login = await rig.login(other)
+      assert.equal((await login.run(kind === 'qemu' ? 'cat /data/note' : 'disk read')).trim(), 'from elsewhere')
+      if (kind === 'qemu') {
+        const executed = async () => ((await login.run('cat /data/executed 2>/dev/null')).trim() === 'done' ? true : undefined)
+        assert.ok(await until(clock, 20_000, 50, executed), 'what it is to execute, it does')
+      }
+      login.close()
+      await made.kill()
+
+      const left = () => readdirSync(rig.layers.folder).filter((name) => name.startsWith('bad'))
+      const refused = async (from: DiskFile, why: RegExp, most = 1e8, signal = none) => {
+        await assert.rejects(rig.hypervisor.importDisk(path('bad.qcow2'), from, most, signal), why)
+        assert.deepEqual(left(), [])
+      }
+      if (kind === 'simulated') return refused({ path: raw, format: 'qcow2', diskMiB: 1 }, /simulated VMs read raw disks only/)
+      const image = (name: string, ...more: string[]) => {
+        const file = join(rig.folder, name)
+        execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', ...more.slice(0, -1), file, more.at(-1)!])
+        return file
+      }
+      const packed = join(rig.folder, 'packed.qcow2')
+      execFileSync('qemu-img', ['convert', '-c', '-f', 'raw', '-O', 'qcow2', raw, packed])
+      await rig.hypervisor.importDisk(path('packed.qcow2'), await lookAtDisk(packed, 'qcow2'), 1e8, none)
+      assert.equal(execFileSync('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', raw, path('packed.qcow2')]).toString().trim(), 'Images are identical.')
+      await refused(await lookAtDisk(packed, 'qcow2'), /what is in it is larger than 292.9 KiB/, 300_000)
+      await refused(await lookAtDisk(packed, 'qcow2'), /./, 1e8, AbortSignal.abort(new Error('told to end')))
+      const partitioned = join(rig.folder, 'partitioned.raw')
+      writeFileSync(partitioned, Buffer.concat([Buffer.alloc(510), Buffer.from([0x55, 0xaa]), Buffer.alloc(65_536)]))
+      await refused(await lookAtDisk(partitioned, 'raw'), /no ext2, ext3 or ext4 file system/)
+      for (const [file, why] of [
+        [image('backed.qcow2', '-b', raw, '-F', 'raw', '8M'), /backing file/], [image('apart.qcow2', '-o', `data_file=${join(rig.folder, 'apart.data')}`, '8M'), /another file/],
+        [image('locked.qcow2', '--object', 'secret,id=s,data=x', '-o', 'encrypt.format=luks,encrypt.key-secret=s', '8M'), /encrypted/],
+        [image('huge.qcow2', '2T'), /at most 1048576 MiB/],
+      ] as [string, RegExp][]) await assert.rejects(lookAtDisk(file, 'qcow2'), why)
+      // though it were not looked at: what lies below is not opened
+      const blank = { path: join(rig.folder, 'backed.qcow2'), format: 'qcow2', diskMiB: 8 } as const
+      await rig.hypervisor.importDisk(path('blank.qcow2'), blank, 1e8, none)
+      assert.notEqual(execFileSync('qemu-img', ['map', '-f', 'qcow2', '--output=json', path('blank.qcow2')]).toString().includes('"data": true'), true)
     })
 
     it('finds a VM again that an earlier agent has let go, with the layers that it really has', async () => {

@@ -3,7 +3,7 @@
 import { Failure } from '../../base/errors.js'
 import type { HostLinks } from '../../jobs/host-links.js'
 import type { DiskImage } from '../../slices/disk-image.js'
-import type { VmCondition, VmReport } from '../../slices/needs.js'
+import type { FetchState, VmCondition, VmReport } from '../../slices/needs.js'
 import type { VmSpec } from '../../slices/vm-spec.js'
 import type { Maxima } from '../../snapshots/messages.js'
 
@@ -12,6 +12,8 @@ export interface MemoryHosts extends HostLinks {
   calls: string[]
   specs: Map<string, VmSpec>
   images: DiskImage[]
+  /** Answers of fetchImage; afterwards every image is there. */
+  fetching: FetchState[]
   /** A host that is away answers nothing. */
   away: Set<string>
   /** Calls of this method fail with this sentence. */
@@ -38,7 +40,7 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
   }
 
   const hosts: MemoryHosts = {
-    calls: [], specs, images: [], away: new Set(), failing: new Map(), meanwhile: undefined, maxima: { run: '0000000000000000', k: 0, token: 0 },
+    calls: [], specs, images: [], fetching: [], away: new Set(), failing: new Map(), meanwhile: undefined, maxima: { run: '0000000000000000', k: 0, token: 0 },
     set(vm, condition, reason = '') {
       const report = { ...reports.get(vm)!, condition, reason }
       reports.set(vm, report)
@@ -90,6 +92,10 @@ export function openMemoryHosts(names: string[] = ['h1']): MemoryHosts {
     async removeImage(host, id) {
       await asked(host, 'removeImage', id)
       hosts.images = hosts.images.filter((i) => i.id !== id)
+    },
+    async fetchImage(host, { source: { url } }) {
+      await asked(host, 'fetchImage', url)
+      return hosts.fetching.shift() ?? { state: 'there' }
     },
     async reports(host) {
       await asked(host, 'reports')

@@ -60,6 +60,7 @@ export class MemoryHypervisor implements Hypervisor {
 
   async makeLayer(): Promise<void> { /* no VM here reads a disk */ }
   async mergeLayers(): Promise<void> { /* nor what several layers hold */ }
+  async importDisk(): Promise<void> { /* nor what comes from elsewhere */ }
   async boot(instance: VmInstance): Promise<Vm> { return this.made(instance, true) }
   async load(instance: VmInstance): Promise<Vm> { return this.made(instance, false) }
   async adopt(instance: VmInstance): Promise<Vm | undefined> { return this.alive.get(instance.spec.vm) }

@@ -37,7 +37,7 @@ async function startWorker(path: string, closing: Closing, given: Pick<PeriodicP
   }
   await parts.snapshots.recover()
   const run = operationRunner(parts)
-  const runs = new Set<Promise<void>>()
+  const runs = new Set<Promise<unknown>>()
   const operations = runWorker<{ operation: string }>(redis, operationsQueue, (job) => {
     const at = run(job.data.operation)
     runs.add(at)
@@ -319,6 +319,21 @@ describe('the aggregate over a real Redis', function () {
     await mendLocks({ ...am.worker.parts, clock: { ...clock, now: () => clock.now() + 60_000 } })
     assert.equal((await am.record())!.operation, null)
     assert.deepEqual((await am.record())!.slivers.map((s) => s.operational), ['geni_failed', 'geni_failed'])
+  })
+
+  it('makes VMs of disk images that take long to come, while as many others as there are places go on', async () => {
+    const am = await aggregate(server, redis, closing)
+    am.hosts.fetching.push(...Array.from({ length: 12 }, (_, i) => ({ state: 'under-way' as const, how: `${i} MiB` })))
+    ok(await am.allocate(['a', 'b']))
+    await am.store.update(am.slice.urn, (record) => {
+      for (const s of record.slivers) s.node.diskFrom = { url: 'https://h/web.raw', sha256: '0'.repeat(64) }
+      return record
+    })
+    ok(await am.on('Provision', {}))
+    assert.ok(await until(clock, 15_000, 20, async () => ((await am.record())?.slivers[0]?.resourceStatus.includes('MiB') ? true : undefined)), 'Status tells how far it is')
+    await am.reach('geni_notready')
+    assert.equal(am.hosts.specs.size, 2)
+    assert.equal(am.hosts.fetching.length, 0)
   })
 
   it('shows the ends of consoles, which only the hosts have, and says what is wrong when they cannot be had', async () => {

@@ -5,10 +5,12 @@ import { limits } from '../../../base/limits.js'
 import type { Log } from '../../../base/log.js'
 import { setUrgency, threadsOf } from '../../../base/priority.js'
 import { until, within, type Clock } from '../../../base/time.js'
+import type { DiskFile } from '../../disk-file.js'
 import type { Hypervisor, LayerOn, LayersToMerge, Vm, VmInstance } from '../hypervisor.js'
 import { machine, qemuArgv, type QemuOptions } from './argv.js'
 import { isAlive, killProcess, startDetached } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
+import { importDisk } from './import.js'
 import { mergeQcow2 } from './merge.js'
 import { makeQcow2 } from './qcow2.js'
 import { QemuVm } from './qemu-vm.js'
@@ -33,6 +35,8 @@ export class Qemu implements Hypervisor {
 
   makeLayer(path: string, on: LayerOn): Promise<void> { return makeQcow2(path, on) }
   mergeLayers(path: string, what: LayersToMerge, signal: AbortSignal): Promise<void> { return mergeQcow2(path, what, this.clock, signal) }
+
+  importDisk(path: string, from: DiskFile, mostBytes: number, signal: AbortSignal): Promise<void> { return importDisk(path, from, mostBytes, signal) }
 
   async boot(instance: VmInstance): Promise<Vm> {
     const { vm } = await this.start(instance, false)

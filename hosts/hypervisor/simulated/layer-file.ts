@@ -1,7 +1,10 @@
 // Disk layers of simulated VMs: a small file each, with the one block that the guest writes to, or nothing. A frozen layer
 // never changes, as with qcow2.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { Failure } from '../../../base/errors.js'
+import type { DiskFile } from '../../disk-file.js'
+import { blockBytes } from './guest/disk-counter.js'
 
 /** `by`: the VM that has written the block. */
 interface Layer { format: 'violin-simulated-layer-1'; block: string | null; by?: string }
@@ -15,6 +18,20 @@ export async function makeLayerFile(path: string): Promise<void> {
 export async function mergeLayerFiles(path: string, layers: string[]): Promise<void> {
   const newest = newestLayer(layers)
   write(path, newest ?? { format: 'violin-simulated-layer-1', block: null })
+}
+
+/** The first block of a raw disk is all that a simulated guest has of it. A qcow2 file needs QEMU to be read. */
+export async function importLayerFile(path: string, { path: from, format }: DiskFile): Promise<void> {
+  if (format !== 'raw') throw new Failure('failed', 'simulated VMs read raw disks only: give it as .raw, or use real VMs')
+  const file = await open(from, 'r')
+  try {
+    const block = Buffer.alloc(blockBytes)
+    await file.read(block, 0, blockBytes, 0)
+    const isEmpty = block.every((byte) => byte === 0)
+    write(path, { format: 'violin-simulated-layer-1', block: isEmpty ? null : block.toString('base64'), by: 'an image' })
+  } finally {
+    await file.close()
+  }
 }
 
 export class LayeredDisk {

@@ -4,10 +4,11 @@ import { rm } from 'node:fs/promises'
 import { Failure } from '../../../base/errors.js'
 import { connectRpc } from '../../../base/rpc.js'
 import type { Clock } from '../../../base/time.js'
+import type { DiskFile } from '../../disk-file.js'
 import type { Hypervisor, LayersToMerge, Vm, VmInstance } from '../hypervisor.js'
 import { isAlive, killProcess, startDetached } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
-import { makeLayerFile, mergeLayerFiles } from './layer-file.js'
+import { importLayerFile, makeLayerFile, mergeLayerFiles } from './layer-file.js'
 import type { SimulatedConfig } from './monitor.js'
 import { SimulatedVm } from './simulated-vm.js'
 
@@ -29,6 +30,7 @@ export class Simulated implements Hypervisor {
 
   makeLayer(path: string): Promise<void> { return makeLayerFile(path) }
   mergeLayers(path: string, { layers }: LayersToMerge): Promise<void> { return mergeLayerFiles(path, layers) }
+  importDisk(path: string, from: DiskFile): Promise<void> { return importLayerFile(path, from) }
 
   boot(instance: VmInstance): Promise<Vm> { return this.start(instance) }
   load(instance: VmInstance, memoryFile: string): Promise<Vm> { return this.start(instance, memoryFile) }

@@ -47,7 +47,10 @@ async function cameBack(folder: string, names: string[], mayStand: (vm: string) 
   }
   const registry = new VmRegistry({
     folder: join(folder, 'vms'), runFolder: folder, hypervisor, switchLink, layers, marks,
-    diskImages: { lay: (name) => Promise.reject(new Error(`there is no image ${name}`)) },
+    diskImages: {
+      lay: (name) => Promise.reject(new Error(`there is no image ${name}`)), layFetched: ({ url }) => Promise.reject(new Error(`there is no image ${url}`)),
+      leastDiskMiB: () => 1,
+    },
     images: new Map([['bank', { name: 'bank', kernel: 'k', initrd: 'i', append: '' }]]), clock, log: silentLog, onChange: (r) => told.push(r), mayStand,
     cutIsOver: () => Promise.resolve(),
   })

@@ -97,7 +97,7 @@ describe('a rollback that keeps the present first', () => {
 
   it('Delete that comes in the first step ends it: nothing is rolled back', async () => {
     const { w, slice, operation } = await begun()
-    let deleting: Promise<void> | undefined
+    let deleting: Promise<unknown> | undefined
     w.snapshots.meanwhile = async () => {
       deleting = w.run((await w.begin(slice, 'delete', { preempts: true, params: { slivers: ['v-a', 'v-b'] } })).id)
     }
@@ -127,7 +127,7 @@ describe('a rollback that keeps the present first', () => {
     }
     assert.deepEqual((await w.snapshots.list(slice.uuid)).map((e) => e.id), ['s-2'])
     const last = await policy('s-3')
-    let rollback: Promise<void> | undefined
+    let rollback: Promise<unknown> | undefined
     const take = w.snapshots.take.bind(w.snapshots)
     w.snapshots.take = async (request, preempted) => {
       const cut = await take(request)

@@ -55,7 +55,7 @@ describe('snapshot operations', () => {
   it("a user's call makes the policy's cut give way at once, and begins only when that has ended", async () => {
     const w = await worker()
     const slice = await w.slice()
-    let user: Promise<void> | undefined
+    let user: Promise<unknown> | undefined
     w.snapshots.meanwhile = async (request) => {
       if (request.origin !== 'policy') return
       user = w.run((await w.begin(slice, 'snapshot', { params: { snapshot: 's-user' } }, 'violin_snapshotting')).id)

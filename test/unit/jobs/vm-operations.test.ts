@@ -43,6 +43,50 @@ describe('operations on VMs', () => {
     assert.deepEqual(await w.states(slice), ['geni_ready', 'geni_ready'])
   })
 
+  it('provision waits for disk images that are fetched, says how far they are, and gives its place to others meanwhile', async () => {
+    const w = await worker()
+    const from = (url: string) => ({ url, sha256: url.slice(-1).repeat(64) })
+    const of = (name: string, url?: string) => {
+      const sliver = aSliver(name, { operational: 'geni_notready' })
+      return { ...sliver, node: { ...sliver.node, ...(url === undefined ? {} : { diskFrom: from(url) }) } }
+    }
+    const slice = await w.slice({ slivers: [] })
+    await w.store.update(slice.urn, (r) => ({ ...r, slivers: [of('a', 'https://h/1'), of('b', 'https://h/1'), of('c', 'https://h/2'), of('d')] }))
+    const operation = await w.begin(slice, 'provision')
+    w.hosts.fetching.push({ state: 'under-way', how: '1 MiB of 9 MiB fetched' }, { state: 'there' })
+    assert.deepEqual(await w.run(operation.id), { againMs: 250 })
+    assert.deepEqual(w.hosts.calls, ['fetchImage https://h/1', 'fetchImage https://h/2'])
+    const texts = async () => (await w.record(slice)).slivers.map((s) => s.resourceStatus)
+    assert.deepEqual(await texts(), [...Array<string>(2).fill('its disk image is being fetched: 1 MiB of 9 MiB fetched'), '', ''])
+    assert.deepEqual([w.hosts.specs.size, (await w.ended(operation)).state, (await w.record(slice)).operation?.id], [0, 'running', operation.id])
+
+    w.hosts.meanwhile = async (call) => { if (call === 'fetchImage https://h/2') throw new Failure('failed', 'the answer is 404') }
+    w.hosts.fetching.push({ state: 'under-way', how: '8 MiB' })
+    w.time.at += 10_000
+    assert.deepEqual(await w.run(operation.id), { againMs: 2_000 })
+    w.hosts.meanwhile = undefined
+    w.hosts.calls.length = 0
+    assert.equal(await w.run(operation.id), undefined)
+    assert.deepEqual(w.hosts.calls.filter((c) => c.startsWith('fetchImage')), ['fetchImage https://h/1'], 'what was lost is not asked for again')
+    assert.deepEqual([...w.hosts.specs].map(([vm, spec]) => [vm, spec.diskFrom?.url]), [['v-a', 'https://h/1'], ['v-b', 'https://h/1'], ['v-d', undefined]])
+    assert.deepEqual(await w.states(slice), ['geni_notready', 'geni_notready', 'geni_failed', 'geni_notready'])
+    assert.equal((await w.record(slice)).slivers[2]!.error, 'it could not be provisioned: the answer is 404')
+    assert.equal((await w.ended(operation)).state, 'failed')
+  })
+
+  it('a provision that waits for a disk image gives way to a delete', async () => {
+    const w = await worker()
+    const a = aSliver('a', { operational: 'geni_notready' })
+    const slice = await w.slice({ slivers: [{ ...a, node: { ...a.node, diskFrom: { url: 'https://h/1', sha256: '1' } } }] })
+    const operation = await w.begin(slice, 'provision')
+    w.hosts.fetching.push({ state: 'under-way', how: '1 MiB' })
+    assert.ok(await w.run(operation.id))
+    await w.run((await w.begin(slice, 'delete', { preempts: true })).id)
+    assert.equal(await w.run(operation.id), undefined)
+    assert.equal((await w.ended(operation)).state, 'pre-empted')
+    assert.equal(w.hosts.condition('v-a'), undefined)
+  })
+
   it('accounts are changed on each VM; one where that fails runs on with those that it had, and says why', async () => {
     const w = await worker()
     const slice = await w.slice({ slivers: [aSliver('a'), aSliver('b')] })
@@ -159,7 +203,7 @@ describe('operations on VMs', () => {
     const slice = await w.slice({ slivers: [] })
     await w.store.update(slice.urn, (r) => ({ ...r, slivers: [aSliver('a', { operational: 'geni_notready' })] }))
     const provision = await w.begin(slice, 'provision')
-    let deleting: Promise<void> | undefined
+    let deleting: Promise<unknown> | undefined
     w.hosts.meanwhile = async (call) => {
       if (call !== 'defineVm v-a' || deleting) return
       deleting = w.run((await w.begin(slice, 'delete', { preempts: true, params: { slivers: ['v-a'] } })).id)

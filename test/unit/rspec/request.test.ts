@@ -70,6 +70,38 @@ describe('a request RSpec', () => {
     assert.throws(() => ask(one('a.tgz"'), sources), { code: 'bad-arguments', message: /install_path=""/ })
   })
 
+  it('may name the disk image of a node by URL and digest, from the places that the operator names', () => {
+    const places = ['https://files.example.org/', 'file:///srv/geni/']
+    const ask = (image: string, sources: string[] = places) => parseRequest(good('one-node').replace(
+      '<node client_id="only"/>', `<node client_id="only" xmlns:v="urn:geni-violin:rspec:ext:checkpoint:1"><sliver_type name="default-vm">${image}</sliver_type></node>`,
+    ), { ...options, sources }).nodes[0]!
+    const [sha256, other] = ['0a'.repeat(32), 'b'.repeat(64)]
+    const [url, file] = ['https://files.example.org/web.qcow2', 'file:///srv/geni/a/web.IMG']
+    for (const image of [`url="${url}#sha256=${sha256}"`, `name="${url}#sha256=${sha256.toUpperCase()}"`, `url="${url}" v:sha256="${sha256}"`, `name=" ${url}" url="${url}" v:sha256=" ${sha256.toUpperCase()} "`]) {
+      const { diskFrom, disk, image: guest, diskMiB } = ask(`<disk_image ${image}/>`)
+      assert.deepEqual([diskFrom, disk, guest, diskMiB], [{ url, sha256 }, undefined, 'standard', 64], image)
+    }
+    assert.deepEqual(ask(`<disk_image url="${file}#sha256=${sha256}"/><v:vm disk_mib="16"/>`).diskFrom, { url: file, sha256 })
+    const bad = (image: string, code: string, message: RegExp, sources?: string[]) => assert.throws(() => ask(`<disk_image ${image}/>`, sources), { code, message }, image)
+    bad(`url="${url}"`, 'bad-arguments', /^line 3: <disk_image> is of "https:\S+", without a digest: write #sha256= and what sha256sum says of the file behind it, or violin:sha256="..." beside it$/)
+    bad(`url="${url}#sha256=${sha256}"`, 'unsupported', /this aggregate fetches nothing/, [])
+    for (const place of ['https://h/web.qcow2', 'http://files.example.org/web.qcow2', 'ftp://files.example.org/web.qcow2', 'file:///etc/web.qcow2', 'file:///srv/geni/../../etc/web.raw',
+      'file:///srv/geni/%2e%2e/web.raw', 'https://a@files.example.org/web.qcow2', 'https://files.example.org.evil/web.qcow2', 'https://files.example.org/']) {
+      bad(`url="${place}#sha256=${sha256}"`, 'unsupported', /which is not below|whose name does not say/)
+      bad(`name="${place}#sha256=${sha256}"`, 'unsupported', /which is not below|whose name does not say/)
+    }
+    bad('url="web.qcow2"', 'unsupported', /which is no URL/)
+    for (const ending of ['', '.vmdk', '.qcow2.gz', '.iso']) bad(`url="https://files.example.org/web${ending}#sha256=${sha256}"`, 'unsupported', /it must end in \.qcow2, \.raw or \.img/)
+    for (const digest of ['#sha256=0a', '#md5=00', '#x']) bad(`url="${url}${digest}"`, 'unsupported', /whose digest is not #sha256= and 64/)
+    bad(`url="${url}" v:sha256="0a"`, 'bad-arguments', /a sha256 that is not 64 hexadecimal digits/)
+    bad(`url="${url}#sha256=${sha256}" v:sha256="${other}"`, 'bad-arguments', /another sha256 beside it/)
+    bad(`url="${url}" v:sha265="${sha256}"`, 'bad-arguments', /an attribute sha265 of our namespace, which it does not know; is sha256 meant\?/)
+    bad(`name="standard" v:sha256="${sha256}"`, 'bad-arguments', /belongs to a url/)
+    bad(`name="standard" url="${url}#sha256=${sha256}"`, 'bad-arguments', /a name and a url, which may be two images/)
+    bad('', 'bad-arguments', /has neither name nor url/)
+    bad('url=""', 'bad-arguments', /has neither name nor url/)
+  })
+
   it('may ask for a watchdog of its VMs, from five seconds to an hour', () => {
     const { nodes } = parse(good('watchdog'))
     assert.deepEqual(nodes.map((one) => one.watchdogMs), [30_000, 5_000, 3_600_000, undefined])

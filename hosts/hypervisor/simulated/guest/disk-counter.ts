@@ -12,7 +12,7 @@ export interface Disk {
 export interface DiskReport { done: number; intent: number; onDisk: number; ok: boolean }
 
 const magic = Buffer.from('VIOLBANK')
-const blockBytes = 512
+export const blockBytes = 512
 const sumAt = blockBytes - 4
 const writeEveryMs = 50
 

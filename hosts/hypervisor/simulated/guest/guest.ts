@@ -145,7 +145,9 @@ export class Guest {
 }
 
 function shownBlock(block: Buffer | undefined): string {
-  if (block?.toString('latin1', 0, noteMagic.length) === noteMagic) return block.toString('utf8', noteMagic.length)
+  if (block?.toString('latin1', 0, noteMagic.length) === noteMagic) {
+    return block.toString('utf8', noteMagic.length).replace(/\0+$/, '') // a disk that came from elsewhere is a whole block
+  }
   const counter = decodeCounter(block)
   return block === undefined ? 'nothing' : counter < 0 ? 'nothing that can be read' : `the counter of a bank: ${counter}`
 }
