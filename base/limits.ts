@@ -15,6 +15,8 @@ export const limits = {
   imageCacheBytes: 8 * 1024 ** 3,
   /** Fetching one and making a layer of it: some GiB over a slow line. */
   imageFetchMs: 60 * 60_000,
+  /** Waiting for one, with its turn behind others and a host that is away. */
+  imageWaitMs: 4 * 3_600_000,
   /** A server that sends nothing for so long has gone. */
   imageStallMs: 60_000,
   /** Fetched at the same time by one host: its line and its disk are for its VMs. */

@@ -15,7 +15,7 @@ export interface FileFetch {
   mostBytes: number
   signal: AbortSignal
   /** Told as it goes on; `of` where it is known. */
-  onBytes(bytes: number, of: number | undefined): void
+  onBytes: (bytes: number, of: number | undefined) => void
   stallMs?: number
   /** A certificate authority in place of the ones that Node.js trusts. */
   ca?: string

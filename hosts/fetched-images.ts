@@ -49,7 +49,7 @@ export interface FetchedParts {
   places: readonly string[]
   /** Of all of them together, and of one. */
   mostBytes: number
-  freeBytes(): Promise<number>
+  freeBytes: () => Promise<number>
   clock: Clock
   log: Log
   /** See FileFetch. */
@@ -223,7 +223,7 @@ export class FetchedImages {
     const { clock, freeBytes } = this.at
     const now = clock.monotonic()
     if (now - askedAt > wantedMs) stop.abort(new Failure('aborted', 'nobody waits for it any more'))
-    if (now - begun > limits.imageFetchMs) stop.abort(new Failure('timed-out', `it took longer than ${limits.imageFetchMs / 60_000} minutes`))
+    if (now - begun > limits.imageFetchMs) stop.abort(new Failure('failed', `it took longer than ${limits.imageFetchMs / 60_000} minutes`))
     const free = await freeBytes().catch(() => Infinity)
     if (free < floorBytes) stop.abort(new Failure('no-space', `only ${shownSize(free)} were free on this host, ${shownSize(floorBytes)} must stay free`))
   }

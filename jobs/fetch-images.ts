@@ -1,6 +1,7 @@
 // Provision's first part: disk images that requests name by URL are fetched by the hosts. That may take long, and a job that waited
 // would keep others from their turn: so it asks, says how far they are, and comes back.
-import { explain } from '../base/errors.js'
+import { explain, Failure } from '../base/errors.js'
+import { limits } from '../base/limits.js'
 import type { Operation } from '../slices/operation.js'
 import { holds } from '../slices/slice-lock.js'
 import type { SliceRecord } from '../slices/slice.js'
@@ -31,16 +32,21 @@ export async function fetchImages(at: JobParts, slice: SliceRecord, slivers: Sli
   return { againMs: age < atFirst.forMs ? atFirst.againMs : laterMs }
 }
 
+/** An agent that is started again fetches anew. */
+const isAway = (error: unknown): boolean => error instanceof Failure && ['host-lost', 'timed-out'].includes(error.code)
+
 interface Asked { sliver: Sliver; how?: string; why?: string }
 
 /** Each host is asked once for each image. */
-async function askAll(at: JobParts, slivers: Sliver[], { who }: Operation): Promise<Asked[]> {
+async function askAll(at: JobParts, slivers: Sliver[], { who, created }: Operation): Promise<Asked[]> {
+  const overdue = at.clock.now() - Date.parse(created) > limits.imageWaitMs
   const answers = new Map<string, Promise<Omit<Asked, 'sliver'>>>()
   return Promise.all(slivers.map(async (sliver) => {
     const source = sliver.node.diskFrom!
     const key = `${sliver.host} ${source.sha256} ${source.url}`
     const answer = answers.get(key) ?? at.hosts.fetchImage(sliver.host, { source, owner: who, quotas: at.room.quotas, floorBytes: at.room.floorBytes })
-      .then((state) => (state.state === 'there' ? {} : { how: state.how }), (error: unknown) => ({ why: explain(error) }))
+      .then((state) => (state.state === 'there' ? {} : { how: state.how }), (error: unknown) => (isAway(error) ? { how: 'its host does not answer' } : { why: explain(error) }))
+      .then((state) => ('how' in state && overdue ? { why: `its disk image has not come in ${limits.imageWaitMs / 3_600_000} hours: ${state.how}` } : state))
     answers.set(key, answer)
     return { sliver, ...await answer }
   }))
