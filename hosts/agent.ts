@@ -9,6 +9,7 @@ import type { DiskImage } from '../slices/disk-image.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import type { Collapse } from './collapse.js'
 import { hostCapacity, overheadMiB } from './capacity.js'
+import type { LocalImages } from './local-images.js'
 import type { FetchedImages } from './fetched-images.js'
 import type { Images } from './images.js'
 import type { Participants } from './participants.js'
@@ -26,6 +27,7 @@ export interface AgentParts {
   restores: RestoreHost
   collapse: Collapse
   diskImages: Images
+  localImages: Pick<LocalImages, 'list'>
   fetchedImages: Pick<FetchedImages, 'ask'>
   marks: SliceMarks
 }
@@ -56,7 +58,7 @@ export function agentHandlers(at: AgentParts) {
   return {
     ...cuts,
     capacity: (): Promise<HostCapacity> => hostCapacity({
-      ...at, diskImages: at.diskImages.list(), givenMiB: at.registry.memoryMiB(overheadMiB),
+      ...at, diskImages: [...at.diskImages.list(), ...at.localImages.list()], givenMiB: at.registry.memoryMiB(overheadMiB),
     }),
     defineVm: (spec: VmSpec) => at.registry.define(spec),
     startVm: ({ vm, run, epoch }: { vm: string; run: string; epoch: number }) => at.registry.start(vm, { run, epoch }),

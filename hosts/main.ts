@@ -22,6 +22,7 @@ import type { Hypervisor } from './hypervisor/hypervisor.js'
 import { Qemu } from './hypervisor/qemu/qemu.js'
 import { Simulated } from './hypervisor/simulated/simulated.js'
 import { Layers } from './layers.js'
+import { LocalImages } from './local-images.js'
 import { Participants } from './participants.js'
 import { RestoreHost } from './restore-host.js'
 import { SliceMarks } from './slice-marks.js'
@@ -45,6 +46,9 @@ export interface AgentConfig {
   sources?: string[]
   /** What is kept of disk images that were fetched. */
   imageCacheBytes?: number
+  /** Where the operator puts disk images; none without it. */
+  diskImageFolder?: string
+  freeFloorBytes?: number
   /** `simulated` needs neither image nor QEMU. */
   hypervisor: 'qemu' | 'simulated'
   qemu: string
@@ -82,7 +86,7 @@ const registry: VmRegistry = new VmRegistry({
   folder: join(config.folder, 'vms'), runFolder: config.runFolder, hypervisor, switchLink, layers, marks,
   images: new Map([[image.name, image]]), sources: config.sources ?? [], clock, log,
   diskImages: {
-    lay: (name, layer) => images.lay(name, layer),
+    lay: (name, layer) => (local.has(name) ? local.lay(name, layer) : images.lay(name, layer)),
     layFetched: (source, layer) => fetched.lay(source, layer), leastDiskMiB: (source) => fetched.leastDiskMiB(source),
   },
   onChange: (report) => served.by?.notify('vmChanged', report),
@@ -99,6 +103,11 @@ const fetched: FetchedImages = new FetchedImages({
   folder: join(config.folder, 'fetched-images'), layers, hypervisor, places: config.sources ?? [], mostBytes: config.imageCacheBytes ?? limits.imageCacheBytes,
   freeBytes: () => freeBytesAt(config.folder), clock, log,
 })
+const local: LocalImages = new LocalImages({
+  from: config.diskImageFolder ?? join(config.folder, 'no-images'), folder: join(config.folder, 'local-images'), layers, hypervisor, guest: image.name,
+  taken: () => [image.name, ...images.list().map(({ name }) => name)],
+  freeBytes: () => freeBytesAt(config.folder), floorBytes: config.freeFloorBytes ?? limits.freeFloorBytes, clock, log,
+})
 const restores = new RestoreHost(join(config.folder, 'restores'), { ...parts, marks })
 
 await ballast.open()
@@ -106,6 +115,7 @@ await switchLink.open()
 await registry.open()
 await images.open()
 await fetched.open()
+await local.open()
 await participants.recover()
 await restores.recover()
 await registry.resumeStopped()
@@ -114,7 +124,7 @@ await registry.reconnect()
 const collapse: Collapse = new Collapse({ store: config.store, registry, participants, restores, images, layers, log })
 const agent: AgentParts = {
   host: config.host, accelerator, images: [image.name], store: config.store, registry, participants, restores, collapse, diskImages: images, marks,
-  fetchedImages: fetched,
+  fetchedImages: fetched, localImages: local,
 }
 await collapse.collect()
 images.resume()
@@ -153,6 +163,8 @@ const watchdog = new Watchdog({
 })
 const lookMs = 500
 const looking = setInterval(() => watchdog.turn(), lookMs)
+const localMs = 2_000
+const locals = setInterval(() => { if (config.diskImageFolder !== undefined) void local.look() }, localMs)
 const consolesMs = 5_000
 let bounding = false
 const consoles = setInterval(() => {
@@ -182,9 +194,9 @@ async function endAlone(): Promise<void> {
 async function end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
   ending = true
   clearTimeout(alone)
-  for (const timer of [watching, merging, room, looking, consoles]) clearInterval(timer)
+  for (const timer of [watching, merging, room, looking, consoles, locals]) clearInterval(timer)
   watchdog.close()
-  await Promise.all([collapse.stop(), images.stop(), fetched.stop()])
+  await Promise.all([collapse.stop(), images.stop(), fetched.stop(), local.stop()])
   await server.close()
   registry.releaseAll()
   await last().catch((error: unknown) => log.error({ err: error }, 'the switch could not be ended'))

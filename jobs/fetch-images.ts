@@ -32,8 +32,9 @@ export async function fetchImages(at: JobParts, slice: SliceRecord, slivers: Sli
   return { againMs: age < atFirst.forMs ? atFirst.againMs : laterMs }
 }
 
-/** An agent that is started again fetches anew. */
-const isAway = (error: unknown): boolean => error instanceof Failure && ['host-lost', 'timed-out'].includes(error.code)
+/** An agent that is away is started again, and fetches anew. */
+const toldBy = (error: unknown): { how: string } | { why: string } =>
+  (error instanceof Failure && ['host-lost', 'timed-out'].includes(error.code) ? { how: 'its host does not answer' } : { why: explain(error) })
 
 interface Asked { sliver: Sliver; how?: string; why?: string }
 
@@ -45,7 +46,7 @@ async function askAll(at: JobParts, slivers: Sliver[], { who, created }: Operati
     const source = sliver.node.diskFrom!
     const key = `${sliver.host} ${source.sha256} ${source.url}`
     const answer = answers.get(key) ?? at.hosts.fetchImage(sliver.host, { source, owner: who, quotas: at.room.quotas, floorBytes: at.room.floorBytes })
-      .then((state) => (state.state === 'there' ? {} : { how: state.how }), (error: unknown) => (isAway(error) ? { how: 'its host does not answer' } : { why: explain(error) }))
+      .then((state) => (state.state === 'there' ? {} : { how: state.how }), toldBy)
       .then((state) => ('how' in state && overdue ? { why: `its disk image has not come in ${limits.imageWaitMs / 3_600_000} hours: ${state.how}` } : state))
     answers.set(key, answer)
     return { sliver, ...await answer }

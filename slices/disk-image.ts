@@ -12,6 +12,8 @@ export interface DiskImage {
   owner: string
   /** May everybody use it, or only the owner? */
   global: boolean
+  /** A file in a folder of the operator, who removes it there; it has no owner. */
+  ofOperator?: true
   /** A failed one can be removed and nothing else, or made anew by its owner. */
   state: 'making' | 'ready' | 'failed'
   /** Why it has failed. */

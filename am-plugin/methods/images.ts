@@ -78,6 +78,7 @@ export async function deleteImage(at: AmParts, call: AmCall, params: Value[]): P
     throw new Refusal('not-found', `there is no image ${urn.slice(0, 200)}${creator === undefined ? '' : ` of ${creator}`} here`)
   }
   const { host, image } = found
+  if (image.ofOperator) throw new Refusal('forbidden', `${urn} is a file in a folder of the operator: it goes when it is removed there`)
   if (!sameUrn(image.owner, granted.owner) && !granted.operator) {
     throw new Refusal('forbidden', `only ${image.owner} and operators of this aggregate may delete ${urn}`)
   }

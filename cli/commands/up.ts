@@ -35,6 +35,7 @@ interface UpFlags {
   freeFloor: number
   sources?: string[]
   imageCache: number
+  images?: string
   metrics?: { host: string; port: number }
   webhook?: string
   outlive: number
@@ -65,6 +66,7 @@ export function upCommand(at: Surroundings): Command {
     .addOption(new Option('--outlive <duration>', 'how long VMs run on when this is killed and not started again')
       .argParser(parseOutlive).default(limits.outliveMs, formatDuration(limits.outliveMs)))
     .option('--sources <url,...>', 'places (https, file) below which users may have archives and disk images fetched; without it none', parseSources)
+    .option('--images <dir>', 'raw and qcow2 disk images that everybody may name (default: images.d in the state folder)')
     .addOption(new Option('--image-cache <bytes>', 'what is kept of disk images that were fetched, and the most that one may have')
       .argParser(parseAmount).default(limits.imageCacheBytes, shownSize(limits.imageCacheBytes)))
     .option('--webhook <url>', 'where every event of every slice is posted to, as JSON', parseWebhook)

@@ -1,8 +1,8 @@
 // A whole aggregate on this machine: redis, switch, agent, worker and AM, each a process of its own, started in the order
 // in which they need each other and stopped in the other. This supervises and does no more.
-import { existsSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Rate } from '../../am-plugin/rate-limit.js'
 import { makeFolder, removeDurably, writeDurably } from '../../base/durable.js'
@@ -47,6 +47,8 @@ export interface UpOptions {
   sources?: string[]
   /** What a host keeps of disk images that were fetched. */
   imageCacheBytes?: number
+  /** Where the operator puts disk images; a folder in the state folder without it. */
+  images?: string
   /** No snapshot begins with less than this free. */
   freeFloorBytes: number
   /** Where the worker serves metrics; nowhere without it. */
@@ -101,7 +103,7 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
       host: 'local', folder: layout.host, runFolder: layout.run, store: layout.store, socket: layout.agentSocket,
       switchSocket: layout.switchSocket, imageFolder: options.imageFolder, hypervisor: options.hypervisor,
       qemu: 'qemu-system-x86_64', accelerator: options.accelerator, aloneMs: options.outliveMs, sources: options.sources,
-      imageCacheBytes: options.imageCacheBytes,
+      imageCacheBytes: options.imageCacheBytes, diskImageFolder: resolve(options.images ?? layout.images), freeFloorBytes: options.freeFloorBytes,
     }, layout, options, clock, say, { pidFile: layout.agentPid })
     children.push(agent)
     await agent.startAnew()
@@ -130,6 +132,9 @@ export async function startAggregate(options: UpOptions, clock: Clock, say: (lin
 }
 
 async function checkBeforehand(options: UpOptions, layout: Layout): Promise<void> {
+  if (options.images !== undefined && !statSync(options.images, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new Refusal('not-found', `--images: there is no folder ${options.images}`)
+  }
   if (options.hypervisor === 'qemu' && !existsSync(join(options.imageFolder, 'image.json'))) {
     throw new Refusal('not-found', `there is no guest image in ${options.imageFolder}: run ./violin image`)
   }

@@ -16,6 +16,8 @@ export interface Layout {
   redis: string
   store: string
   host: string
+  /** Where the operator puts disk images, unless told otherwise. */
+  images: string
   switch: string
   log: string
   redisSocket: string
@@ -31,7 +33,7 @@ export function layoutOf(stateFolder: string): Layout {
   return {
     state, run,
     lock: join(state, 'lock'), url: join(state, 'url'), federation: join(state, 'federation'), redis: join(state, 'redis'), store: join(state, 'snapshots'),
-    host: join(state, 'host'), switch: join(state, 'switch'), log: join(state, 'log'),
+    host: join(state, 'host'), images: join(state, 'images.d'), switch: join(state, 'switch'), log: join(state, 'log'),
     redisSocket: join(run, 'redis.sock'), switchSocket: join(run, 'switch.sock'), switchPid: join(run, 'switch.pid'),
     agentSocket: join(run, 'agent.sock'), agentPid: join(run, 'agent.pid'),
   }
@@ -50,7 +52,7 @@ export function makeStateFolder(at: Layout): void {
 }
 
 export function makeFolders(at: Layout): void {
-  for (const folder of [at.redis, at.store, at.host, at.switch, at.log]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const folder of [at.redis, at.store, at.host, at.images, at.switch, at.log]) mkdirSync(folder, { recursive: true, mode: 0o700 })
   mkdirSync(at.run, { recursive: true, mode: 0o700 })
   const { uid, mode } = lstatSync(at.run)
   if (uid !== process.getuid?.()) throw new Failure('failed', `${at.run} belongs to another user: remove it`)

@@ -81,11 +81,16 @@ describe('images of disks', () => {
   })
 
   it('are deleted by their owner and by operators, and not while an allocated node waits for them', async () => {
-    const am = await withImages([imageOf('web'), imageOf('theirs', { owner: bob, global: true }), imageOf('secret', { owner: bob })])
+    const am = await withImages([
+      imageOf('web'), imageOf('theirs', { owner: bob, global: true }), imageOf('secret', { owner: bob }),
+      imageOf('shared', { owner: '', global: true, ofOperator: true }),
+    ])
     refused(await am.remove('theirs'), 3, /only .*bob and operators/)
     refused(await am.remove('secret'), 12, /there is no image/)
     refused(await am.remove('none'), 12, /there is no image/)
     refused(await am.remove('bank'), 3, /belongs to this aggregate/)
+    refused(await am.remove('shared'), 3, /a file in a folder of the operator/)
+    refused(await am.call('DeleteImage', [urn('shared'), [], {}], { peer: [am.own[0]!] }), 3, /a file in a folder of the operator/)
     refused(await am.remove('web', { creator_urn: bob }), 12, /of .*bob here/)
     ok(await am.call('Allocate', [am.sliceUrn, am.credentials, request('web'), {}]))
     refused(await am.remove('WEB'), 7, /is wanted by nodes that are allocated/)
