@@ -117,7 +117,7 @@ export class LocalImages {
       stamps.set(file, found.stamp)
       const isStill = this.seen.get(file) === found.stamp && this.at.clock.now() - found.changed > stillMs
       if (!isStill || this.records.get(file)?.stamp === found.stamp || this.said.get(file)?.startsWith(`${found.stamp} `)) continue
-      await this.take(file, found.stamp).catch((error: unknown) => this.sayOnce(file, `${explain(error)}`, found.stamp))
+      await this.take(file, found.stamp).catch((error: unknown) => this.sayOnce(file, explain(error), found.stamp))
     }
     this.seen = stamps
   }
