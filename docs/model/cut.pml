@@ -23,6 +23,18 @@
 #define HAS(m, x)   (((m) >> (x)) & 1)
 #define K(a)        (k0[a])
 
+/* With -DREACH=NAME a search must end in the place of that name: what is never reached is never checked. */
+#define SECOND_COMMIT 1
+#define RECORDED 2
+#define RECEIVED 3
+#define PUT_BACK 5
+#define HELD 6
+#ifdef REACH
+#define REACHED(name, when) assert(REACH != name || !(when));
+#else
+#define REACHED(name, when)
+#endif
+
 /* ---- frames. Each has a place; a tracked frame stands for any frame, see README.md */
 #define UNSENT 0
 #define OUT    1   /* sent by the guest, not read by the switch */
@@ -523,6 +535,7 @@ inline putBack(v) {        /* SliceNet.latch, Port.putBack: to the head of the q
        assert(!(loc[i] == SOCK && dst[i] == v));  /* it would come twice */
        if
        :: loc[i] == PURGED && dst[i] == v -> loc[i] = QUEUE;
+            REACHED(PUT_BACK, true)
 #if FRAMES == 2
             if :: loc[1 - i] == QUEUE && !(i == 1 && SAME_CHANNEL) -> zeroFirst = (i == 0) :: else fi
 #endif
@@ -636,6 +649,9 @@ inline committed(a) {
   assert(ph[a] == SEALED || ph[a] == ENDING || ph[a] == DONE);
   assert(part[a] && img[a] == ALL);
   assert(recTwice[a] == 0);
+  REACHED(SECOND_COMMIT, a == 1)
+  REACHED(RECORDED, rec[a] != 0)
+  REACHED(RECEIVED, imgGot[a] != 0)
   i = 0;
   do
   :: i < FRAMES ->
@@ -692,6 +708,7 @@ end:
   :: d_step { cph[a] == TELLING -> cph[a] = OVER; reps[a] = 0 }
   :: d_step { (cph[a] == WANT_COMMIT || cph[a] == WANT_ABORT) && gone[a] != 2 ->
        if :: cph[a] == WANT_COMMIT -> decide(a, 1) :: else -> decide(a, 2) fi;
+       REACHED(HELD, loc[0] == QUEUE && MUST_HOLD(0))
        cph[a] = TELLING; asks[a] = asks[a] | 8 }
   /* loss of what is asked or answered, an answer that comes twice */
   :: d_step { faults > 0 && asks[a] != 0 -> faults--; asks[a] = 0 }

@@ -57,6 +57,12 @@ found() {
   fi
 }
 
+# reached NAME DEFINES: some run must come to the place in the model that REACHED(NAME, ...) marks.
+reached() {
+  check "-DREACH=$1 $2" "-m3000" '' -O0
+  if grep -q 'assertion violated' out; then printf '%-26s %-46s reached\n' "$1" "$2"; else printf '%-26s %-46s NEVER REACHED\n' "$1" "$2"; bad=1; fi
+}
+
 one='-DVMS=2 -DFRAMES=1 -DATTEMPTS=1 -DFAULTS=0'
 fault='-DVMS=2 -DFRAMES=1 -DATTEMPTS=1 -DFAULTS=1'
 pair='-DVMS=2 -DFRAMES=2 -DATTEMPTS=1 -DFAULTS=0'
@@ -72,6 +78,8 @@ protocol() {
   holds "$pair"
   holds "$two"
   ends "$fault"
+  for place in RECORDED RECEIVED PUT_BACK HELD; do reached "$place" "$one"; done
+  reached SECOND_COMMIT "$two"
 }
 
 defects() {
