@@ -2,16 +2,28 @@
 # Builds the guest image from the distribution's own packages, without root: a kernel, and an initramfs with busybox,
 # virtio modules, dropbear and the bank. Everything of a guest is in memory but its data disk, so an image is small, boots
 # in seconds even under emulation, and a snapshot of it is mostly what the experiment put there.
-#   images/build.sh OUTDIR
-# Makes OUTDIR/{vmlinuz,initrd,image.json}; does nothing when they were made from the same inputs.
+#   images/build.sh OUTDIR [NAME...]
+# Makes OUTDIR/{vmlinuz,initrd,image.json}; does nothing when they were made from the same inputs. With NAMEs there is more
+# software in it: images/with/NAME says which packages, and which of their programs.
 set -euo pipefail
-mkdir -p "${1:?usage: images/build.sh OUTDIR}"
+mkdir -p "${1:?usage: images/build.sh OUTDIR [NAME...]}"
 out=$(cd "$1" && pwd)
+shift
 here=$(cd "$(dirname "$0")" && pwd)
 say() { echo "image: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-inputs=$(cat "$here"/* | sha256sum | cut -d' ' -f1)
+lists=()
+for name in "$@"; do
+  case $name in *[!a-z0-9]* | "") die "$name is no name of software: give one of $(ls "$here/with" | paste -sd ' ')" ;; esac
+  [ -f "$here/with/$name" ] || die "there is no images/with/$name: give one of $(ls "$here/with" | paste -sd ' ')"
+  lists+=("$here/with/$name")
+done
+listed() { # what the lists of software say about `package` or `program`
+  [ ${#lists[@]} = 0 ] || sed -n "s/^$1 //p" "${lists[@]}"
+}
+
+inputs=$(cd "$here" && cat bank.c bank-common.h build.sh init line.c packages.txt "${lists[@]}" | sha256sum | cut -d' ' -f1)
 if [ -s "$out/vmlinuz" ] && [ -s "$out/initrd" ] && [ -f "$out/image.json" ] &&
   grep -q "\"inputs\": \"$inputs\"" "$out/image.json"; then
   exit 0
@@ -34,12 +46,15 @@ kernel_packages() {
   if [ -n "$k" ]; then echo "linux-image-$k linux-modules-$k"; return; fi
   die "apt knows no kernel package: run apt-get update as root first"
 }
+depends() { apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@"; }
 library_packages() {
-  apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances dropbear-bin |
-    grep '^[a-z]' | grep -E '^(lib|zlib|dropbear-bin)' | sort -u
+  depends --recurse dropbear-bin | grep '^[a-z]' | grep -E '^(lib|zlib|dropbear-bin)'
+  for package in $(listed package); do # of these, by way of libraries only: the rest is for installing them
+    depends "$package" | sed -n 's/^ *|\{0,1\}Depends: \(\(lib\|zlib\)[^ ]*\)$/\1/p'
+  done | sort -u | while read -r library; do depends --recurse "$library" | grep -E '^(lib|zlib)'; done
 }
 
-packages="$(kernel_packages) busybox-static $(library_packages)"
+packages="$(kernel_packages) busybox-static $(listed package | paste -sd ' ') $(library_packages | sort -u | paste -sd ' ')"
 say "fetching $(echo "$packages" | wc -w) packages from the distribution"
 (cd "$work/debs" && apt-get download -q $packages >"$work/download.log" 2>&1) || { cat "$work/download.log" >&2; die "apt-get download failed"; }
 for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
@@ -92,6 +107,12 @@ copy_libraries() { # every shared library that a program names, and what those n
 }
 copy_libraries "$r/usr/sbin/dropbear"
 copy_libraries "$r/usr/sbin/dropbearkey"
+for program in $(listed program); do
+  from=$(find "$work/root" -name "$program" -path '*bin/*' | head -n 1)
+  [ -n "$from" ] || die "the program $program is in none of the packages $(listed package | paste -sd ' ')"
+  cp -L "$from" "$r/usr/bin/$program"
+  copy_libraries "$r/usr/bin/$program"
+done
 cp -L "$(find "$work/root" -name 'ld-linux-x86-64.so.2' | head -n 1)" "$r/lib64/ld-linux-x86-64.so.2"
 
 (cd "$r" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --owner=0:0 | gzip -6) >"$work/initrd.gz"
@@ -104,7 +125,7 @@ versions=$(cd "$work/debs" && for d in *.deb; do printf '"%s",' "$d"; done)
 cat >"$work/image.json" <<JSON
 {
   "format": 1,
-  "name": "violin-linux",
+  "name": "violin-linux$(printf -- '-%s' "$@" | sed 's/^-$//')",
   "kernel": "vmlinuz",
   "initrd": "initrd",
   "append": "console=ttyS0 quiet loglevel=4 panic=10 ipv6.disable=1 random.trust_cpu=on",
