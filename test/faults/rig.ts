@@ -39,6 +39,8 @@ export class FaultRig {
   readonly orders: string
   /** More options of `up`. */
   readonly upOptions: string[] = []
+  /** More of the environment of `up`. */
+  readonly upEnv: Record<string, string> = {}
   /** Where `up` tells; in the state folder without it. */
   upLog: string | undefined
   slice!: SliceClient
@@ -63,6 +65,15 @@ export class FaultRig {
 
   /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. `vm`: of its VMs. `property`: of its LAN. */
   async open(policy: string, vm = '', property = ''): Promise<void> {
+    await this.bringUp(readFileSync(join(root, 'examples', 'three-nodes.rspec'), 'utf8')
+      .replace(/<violin:rspec_checkpoint[^]*?<\/violin:rspec_checkpoint>/, `<violin:rspec_checkpoint ${policy}/>`)
+      .replace('<link_type', `${property}<link_type`)
+      .replaceAll('<sliver_type name="default-vm"/>', `<sliver_type name="default-vm"><violin:vm ${vm}/></sliver_type>`))
+    await this.openBanks()
+  }
+
+  /** After: an aggregate serves, and all nodes of the request can be logged in on. */
+  async bringUp(request: string): Promise<void> {
     assert.ok(existsSync(main), 'build first: ./violin --version')
     const url = this.url = await this.startUp()
     this.port = Number(new URL(url).port)
@@ -76,17 +87,17 @@ export class FaultRig {
     const pem = (file: string) => readFileSync(file, 'utf8')
     const am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(trust) })
     this.slice = new SliceClient(am, issued.urn, pem(issued.credential), clock)
-    const request = pem(join(root, 'examples', 'three-nodes.rspec'))
-      .replace(/<violin:rspec_checkpoint[^]*?<\/violin:rspec_checkpoint>/, `<violin:rspec_checkpoint ${policy}/>`)
-      .replace('<link_type', `${property}<link_type`)
-      .replaceAll('<sliver_type name="default-vm"/>', `<sliver_type name="default-vm"><violin:vm ${vm}/></sliver_type>`)
     await this.slice.allocate(request)
     const logins = loginsOf(text(await this.slice.provision([{ urn: user.urn, keys: [this.keys.public] }]), 'geni_rspec'))
     this.logins = logins
     this.vms = logins.map((l) => l.sliver.split('+').at(-1)!)
     await this.whenFree(() => this.slice.action('geni_start'))
     await this.slice.waitFor('geni_ready', readyMs)
-    this.banks = logins.map((l) => openBank({ name: l.clientId, host: l.host, port: l.port, username: l.username, privateKey: this.keys.private }))
+  }
+
+  /** Before: the request has nodes execute `bank start`. After: all banks run. */
+  async openBanks(): Promise<void> {
+    this.banks = this.logins.map((l) => openBank({ name: l.clientId, host: l.host, port: l.port, username: l.username, privateKey: this.keys.private }))
     const running = await until(clock, readyMs, 300, async () =>
       (await Promise.all(this.banks.map((b) => b.report().catch(() => undefined)))).every((r) => r?.state === 'running') ? true : undefined)
     assert.ok(running, 'the bank does not begin')
@@ -183,6 +194,11 @@ export class FaultRig {
     })
     assert.ok(back, `the slice has not recovered by itself: ${last}`)
     return back
+  }
+
+  /** How to log in on each node, in the order of the request. */
+  get guests(): (NodeLogin & { privateKey: string })[] {
+    return this.logins.map((login) => ({ ...login, privateKey: this.keys.private }))
   }
 
   /** Runs a command in a guest, until it ends or the guest does. */
@@ -295,7 +311,7 @@ export class FaultRig {
   private async startUp(): Promise<string> {
     const log = openSync(this.upLog ?? join(this.state, 'up.log'), 'a')
     this.up = spawn(process.execPath, [main, 'up', '--state', this.state, '--listen', `127.0.0.1:${this.port}`, '--hypervisor', this.hypervisor, ...this.upOptions], {
-      stdio: ['ignore', 'pipe', log], env: { ...process.env, VIOLIN_FAULTS: this.orders },
+      stdio: ['ignore', 'pipe', log], env: { ...process.env, ...this.upEnv, VIOLIN_FAULTS: this.orders },
     })
     return new Promise((ready, fail) => {
       let said = ''
