@@ -59,7 +59,7 @@ const violin: Command = new Command('violin')
   .addCommand(completionCommand(() => violin))
 violin.command('image').description('build the guest image (done already when you read this)')
   .option('--with <name>', 'one more image, with this software of the distribution too (images/with); VIOLIN_IMAGE=FOLDER violin up boots it',
-    (name: string, before: string[] = []) => [...before, name])
+    (name: string, before?: string[]) => [...before ?? [], name])
   .action(({ with: names }: { with?: string[] }) => {
     process.stdout.write(`the guest image is in ${names ? join(root, 'build', `image-${names.join('-')}`) : at.imageFolder}\n`)
   })

@@ -34,7 +34,7 @@ export function openBank(login: BankLogin, clock: Clock = realClock): Bank {
   }
 }
 
-interface Answer { code: number; out: string; err: string }
+export interface Answer { code: number; out: string; err: string }
 
 class Line {
   private readonly login: BankLogin
@@ -90,7 +90,8 @@ class Line {
   }
 }
 
-function connect(login: BankLogin, ms: number): Promise<Client> {
+/** Logs in; rejects when the guest does not answer within `ms`. */
+export function connect(login: BankLogin, ms: number): Promise<Client> {
   const client = new ssh2.Client()
   const ready = new Promise<Client>((resolve, reject) => {
     client.once('ready', () => resolve(client))
@@ -108,7 +109,8 @@ function connect(login: BankLogin, ms: number): Promise<Client> {
   })
 }
 
-function execute(client: Client, command: string): Promise<Answer> {
+/** Runs a command to its end; rejects when the connection breaks first. */
+export function execute(client: Client, command: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const lost = () => reject(new Failure('host-lost', 'the connection broke'))
     client.once('close', lost)

@@ -196,6 +196,9 @@ export class FaultRig {
     return back
   }
 
+  /** As its folder below snapshots/ is called. */
+  get sliceUuid(): string { return this.uuid }
+
   /** How to log in on each node, in the order of the request. */
   get guests(): (NodeLogin & { privateKey: string })[] {
     return this.logins.map((login) => ({ ...login, privateKey: this.keys.private }))

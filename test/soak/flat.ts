@@ -6,7 +6,7 @@ import { realClock as clock, until } from '../../base/time.js'
 import { text } from '../../cli/demo/slice-client.js'
 import { FaultRig, type HypervisorKind, type Victim } from '../faults/rig.js'
 
-interface Sample {
+export interface Sample {
   snapshot: number
   pauseMs: number
   /** Open files of all processes, and of one VM. */
@@ -74,7 +74,7 @@ async function restore(rig: FaultRig): Promise<number> {
   return told ? Number(told[1]) : NaN
 }
 
-function sample(rig: FaultRig, snapshot: number, pauseMs: number): Sample {
+export function sample(rig: FaultRig, snapshot: number, pauseMs: number): Sample {
   const vms = rig.vmPids()
   const pids = [...vms, ...ours.map((name) => rig.pidOf(name))]
   const host = join(rig.state, 'host')

@@ -3,6 +3,7 @@
 //   npm run soak -- kills [--count 20] [--minutes 15]        random VMs are killed, the policy brings the slice back
 //   npm run soak -- flat [--count 300] [--interval PT5S]      a long series of snapshots: nothing may grow
 //   npm run soak -- full-disk [--count 5]                     the disk is filled to the last byte during a snapshot (needs root)
+//   npm run soak -- verified [--count 200] [--every 2]        live snapshots of four VMs, each verified; all that are kept restored
 // All take --hypervisor qemu|simulated (qemu) and --json FILE.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -10,10 +11,11 @@ import type { HypervisorKind } from '../faults/rig.js'
 import { flat } from './flat.js'
 import { fullDisk } from './full-disk.js'
 import { kills } from './kills.js'
+import { verified } from './verified.js'
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: {
   hypervisor: { type: 'string', default: 'qemu' }, count: { type: 'string' }, minutes: { type: 'string', default: '15' },
-  interval: { type: 'string', default: 'PT5S' }, json: { type: 'string' },
+  interval: { type: 'string', default: 'PT5S' }, every: { type: 'string', default: '2' }, json: { type: 'string' },
 } })
 const hypervisor = values.hypervisor as HypervisorKind
 const count = (otherwise: number) => (values.count === undefined ? otherwise : Number(values.count))
@@ -23,9 +25,10 @@ const [what] = positionals
 const result = what === 'kills' ? await kills({ hypervisor, count: count(20), minutes: Number(values.minutes), say })
   : what === 'flat' ? await flat({ hypervisor, count: count(300), interval: values.interval, say })
     : what === 'full-disk' ? await fullDisk({ hypervisor, count: count(5), say })
-      : undefined
+      : what === 'verified' ? await verified({ hypervisor, count: count(200), everyMs: Number(values.every) * 1000, say })
+        : undefined
 if (!result) {
-  say('say what: kills, flat or full-disk')
+  say('say what: kills, flat, full-disk or verified')
   process.exitCode = 2
 } else {
   if (values.json) writeFileSync(values.json, JSON.stringify(result, null, 1))
