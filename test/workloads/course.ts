@@ -6,7 +6,7 @@ import type { Clock } from '../../base/time.js'
 import { text } from '../../cli/demo/slice-client.js'
 import type { FaultRig } from '../faults/rig.js'
 import { pausesOf, takeSnapshot } from '../faults/take-snapshot.js'
-import { between, Lives, type Figures } from './figures.js'
+import { added, between, Lives, type Figures } from './figures.js'
 import { Guest } from './guest.js'
 import { within } from './patience.js'
 import type { Workload } from './workload.js'
@@ -22,6 +22,8 @@ export interface Outcome {
   suspends: number
   findings: string[]
   course: Phase
+  /** What of it came about from before a snapshot until it was committed, and from before the snapshot until some time after a restore. */
+  around: { snapshots: Figures; restores: Figures }
   control: Phase
 }
 interface Kept { id: string; n: number }
@@ -44,7 +46,8 @@ export function stepsOf({ snapshots, rollbacks, suspends }: CoursePlan): Step[] 
 
 export class Course {
   readonly outcome: Outcome = {
-    snapshots: [], aborted: [], rollbacks: 0, suspends: 0, findings: [], course: { seconds: 0, figures: {} }, control: { seconds: 0, figures: {} },
+    snapshots: [], aborted: [], rollbacks: 0, suspends: 0, findings: [], course: { seconds: 0, figures: {} },
+    around: { snapshots: {}, restores: {} }, control: { seconds: 0, figures: {} },
   }
   private readonly rig: FaultRig
   private readonly workload: Workload
@@ -122,6 +125,7 @@ export class Course {
       this.at.say(`snapshot ${n} was aborted: ${why}`)
       return
     }
+    outcome.around.snapshots = added(outcome.around.snapshots, between(figures, await this.look()))
     await workload.mark(this.guests, `after-${n}`)
     this.lives.beforeSnapshot(id, figures)
     this.kept.push({ id, n })
@@ -145,7 +149,7 @@ export class Course {
     await within('Status says that a VM has died', 30_000, async () => (await rig.slice.status()).some((s) => s.operational === 'geni_failed'))
     await rig.whenFree(() => rig.slice.action('violin_rollback', { violin_snapshot: to.id }))
     await rig.slice.waitFor('geni_ready', operationMs, [])
-    this.restored(to.id, last)
+    await this.restored(to.id, last)
     this.outcome.rollbacks++
     at.say(`rollback ${this.outcome.rollbacks}: killed process ${victim}, back to snapshot ${to.n}`)
     await this.check(`after rollback ${this.outcome.rollbacks}`, [`before-${to.n}`], [`after-${to.n}`])
@@ -166,7 +170,7 @@ export class Course {
     await at.clock.sleep(this.plan.suspendMs)
     await rig.whenFree(() => rig.slice.action('violin_resume'))
     await rig.slice.waitFor('geni_ready', operationMs, [])
-    this.restored(mark, last)
+    await this.restored(mark, last)
     this.outcome.suspends++
     at.say('resumed')
     await this.check(`after suspension ${this.outcome.suspends}`, [mark], [])
@@ -176,9 +180,12 @@ export class Course {
     this.runningMs += this.at.clock.monotonic() - this.runningSince
   }
 
-  private restored(id: string, last: Figures): void {
-    this.lives.restored(id, last)
-    this.runningSince = this.at.clock.monotonic()
+  private async restored(id: string, last: Figures): Promise<void> {
+    const { outcome, at } = this
+    this.runningSince = at.clock.monotonic()
+    const look = this.lives.restored(id, last)
+    await at.clock.sleep(this.plan.everyMs)
+    outcome.around.restores = added(outcome.around.restores, between(look, await this.look()))
   }
 
   /** The software's own state is whole, and it goes on. */

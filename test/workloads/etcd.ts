@@ -19,15 +19,38 @@ const metrics = [
 ]
 
 const writer = `#!/bin/sh
-# writer NODE URL: writes numbered keys one after the other, and notes "NUMBER REVISION" when one is acknowledged
+# writer NODE ADDRESS: writes numbered keys one after the other over one connection that it keeps, and notes "NUMBER REVISION" when one is
+# acknowledged. When the connection breaks that is a failure, and it makes a new one.
+trap '' PIPE
+cr=$(printf '\\r')
 n=0
+connect() {
+  rm -f /run/writer.in /run/writer.out
+  mkfifo /run/writer.in /run/writer.out
+  nc "$1" ${clientPort} </run/writer.in >/run/writer.out &
+  exec 3>/run/writer.in 4</run/writer.out
+}
+answer() { # of the request that was sent last
+  length=
+  while read -r word value <&4; do
+    case $word in Content-Length:) length=\${value%$cr} ;; $cr) break ;; esac
+  done
+  [ -n "$length" ] && answer=$(head -c $length <&4)
+}
+connect "$2"
 while true; do
   n=$((n+1))
-  key=$(printf 'w/%s/%09d' "$1" $n | base64)
-  value=$(printf '%s.%d' "$1" $n | base64)
-  answer=$(timeout 60 wget -q -O - --post-data "{\\"key\\":\\"$key\\",\\"value\\":\\"$value\\"}" "$2/v3/kv/put")
-  revision=\${answer#*'"revision":"'}
-  if [ "$revision" != "$answer" ]; then echo "$n \${revision%%'"'*}" >>/data/writes; else echo "$n" >>/data/failures; fi
+  body="{\\"key\\":\\"$(printf 'w/%s/%09d' "$1" $n | base64)\\",\\"value\\":\\"$(printf '%s.%d' "$1" $n | base64)\\"}"
+  printf 'POST /v3/kv/put HTTP/1.1\\r\\nHost: etcd\\r\\nContent-Length: %d\\r\\n\\r\\n%s' \${#body} "$body" >&3
+  if answer; then
+    revision=\${answer#*'"revision":"'}
+    if [ "$revision" != "$answer" ]; then echo "$n \${revision%%'"'*}" >>/data/writes; else echo "$n $answer" >>/data/failures; fi
+  else
+    echo "$n the connection broke" >>/data/failures
+    exec 3>&- 4<&-
+    sleep 1
+    connect "$2"
+  fi
   usleep ${everyUs}
 done
 `
@@ -44,7 +67,7 @@ export function etcd(): Workload {
     await Promise.all(guests.map((guest) => prepareLan(guest)))
     addresses = await Promise.all(guests.map(async (guest) => (await guest.run("cut -d ' ' -f 2 /run/config/nics | cut -d / -f 1 | head -n 1")).trim()))
     const cluster = guests.map((guest, i) => `${guest.name}=http://${addresses[i]!}:${peerPort}`).join(',')
-    const url = (i: number) => `http://${addresses[i % addresses.length]!}:${clientPort}`
+    const url = (i: number) => `http://${addresses[i]!}:${clientPort}`
     await Promise.all(guests.map((guest, i) => guest.run(`
       in_lan setsid etcd --name ${guest.name} --data-dir /data/etcd --initial-cluster ${cluster} --initial-cluster-state new \
         --listen-peer-urls http://${addresses[i]!}:${peerPort} --initial-advertise-peer-urls http://${addresses[i]!}:${peerPort} \
@@ -53,7 +76,7 @@ export function etcd(): Workload {
     await within('all members are healthy', 180_000, async () => (await unhealthy(guests)).length === 0)
     await Promise.all(guests.map((guest, i) => guest.run(`
       printf %s ${quoted(writer)} >/run/writer; : >/data/writes; : >/data/failures
-      in_lan setsid sh /run/writer ${guest.name} ${url(i + 1)} </dev/null >/dev/null 2>&1 &`)))
+      in_lan setsid sh /run/writer ${guest.name} ${addresses[(i + 1) % addresses.length]!} </dev/null >/dev/null 2>&1 &`)))
     await within('every writer has written', 60_000, async () => (await figures(guests))['acknowledged']! >= 10 * guests.length)
   }
 

@@ -4,9 +4,13 @@
 /** Names as the kernel or the software has them. */
 export type Figures = Record<string, number>
 
-/** Of /proc/net/snmp and /proc/net/netstat: how TCP fared. The first four must stay as they are in a run without snapshots. */
-export const judged = ['OutRsts', 'EstabResets', 'AttemptFails', 'TCPTimeouts'] as const
-const told = ['RetransSegs', 'TCPLossProbes', 'TCPFastRetrans', 'TCPSlowStartRetrans', 'TCPSpuriousRTOs', 'TCPAbortOnTimeout', 'OutSegs'] as const
+/**
+ * Of /proc/net/snmp and /proc/net/netstat: connections that were reset, or not made, or given up, and retransmission time-outs (RTO). These must
+ * stay as they are in a run without snapshots.
+ */
+export const judged = ['EstabResets', 'AttemptFails', 'TCPAbortOnTimeout', 'TCPTimeouts'] as const
+/** OutRsts: resets in answer to anything, such as a probe that comes late for a connection which both ends have closed. */
+const told = ['OutRsts', 'RetransSegs', 'TCPLossProbes', 'TCPFastRetrans', 'TCPSlowStartRetrans', 'TCPSpuriousRTOs', 'OutSegs'] as const
 export const tcpNames: readonly string[] = [...judged, ...told]
 
 /** Reads both files, one after the other: pairs of lines, names and then values. */
@@ -58,12 +62,13 @@ export class Lives {
     this.looks.set(id, figures)
   }
 
-  /** `last`: the last look at the life that ends now. Counting goes on from that snapshot's. */
-  restored(id: string, last: Figures): void {
+  /** `last`: the last look at the life that ends now. Counting goes on from that snapshot's look, which is returned. */
+  restored(id: string, last: Figures): Figures {
     const look = this.looks.get(id)
     if (!look) throw new Error(`nobody has looked before the snapshot ${id}`)
     this.sum = added(this.sum, between(this.base, last))
     this.base = look
+    return look
   }
 
   /** All that came about so far. */
