@@ -11,10 +11,12 @@ import { realClock as clock } from '../../base/time.js'
 import { FaultRig } from '../faults/rig.js'
 import { Course, type CoursePlan } from './course.js'
 import { etcd } from './etcd.js'
+import { redis } from './redis.js'
+import { iperf3 } from './iperf3.js'
 import { judge } from './report.js'
 import type { Workload } from './workload.js'
 
-const workloads: Record<string, () => Workload> = { etcd }
+const workloads: Record<string, () => Workload> = { etcd, iperf3, redis }
 const root = resolve(import.meta.dirname, '..', '..')
 const { values, positionals } = parseArgs({ allowPositionals: true, options: {
   snapshots: { type: 'string', default: '20' }, rollbacks: { type: 'string', default: '5' }, suspends: { type: 'string', default: '2' },
