@@ -22,6 +22,10 @@ const count = (otherwise: number) => (values.count === undefined ? otherwise : N
 const say = (line: string) => { process.stdout.write(`${line}\n`) }
 
 const [what] = positionals
+if (what === 'verified' && hypervisor !== 'qemu') {
+  say('verified counts what the kernels of real guests say: leave out --hypervisor')
+  process.exit(2)
+}
 const result = what === 'kills' ? await kills({ hypervisor, count: count(20), minutes: Number(values.minutes), say })
   : what === 'flat' ? await flat({ hypervisor, count: count(300), interval: values.interval, say })
     : what === 'full-disk' ? await fullDisk({ hypervisor, count: count(5), say })

@@ -10,7 +10,7 @@ export type Figures = Record<string, number>
  */
 export const judged = ['EstabResets', 'AttemptFails', 'TCPAbortOnTimeout', 'TCPTimeouts'] as const
 /** OutRsts: resets in answer to anything, such as a probe that comes late for a connection which both ends have closed. */
-const told = ['OutRsts', 'RetransSegs', 'TCPLossProbes', 'TCPFastRetrans', 'TCPSlowStartRetrans', 'TCPSpuriousRTOs', 'OutSegs'] as const
+const told = ['OutRsts', 'RetransSegs', 'TCPLossProbes', 'TCPFastRetrans', 'TCPSlowStartRetrans', 'TCPSpuriousRTOs', 'TCPAbortOnClose', 'TCPAbortOnData', 'OutSegs'] as const
 export const tcpNames: readonly string[] = [...judged, ...told]
 
 /** Reads both files, one after the other: pairs of lines, names and then values. */

@@ -37,7 +37,7 @@ describe('the course of a foreign workload', () => {
 
 describe('figures of a guest', () => {
   const snmp = 'Ip: Forwarding DefaultTTL\nIp: 2 64\nTcp: RtoAlgorithm AttemptFails EstabResets OutSegs RetransSegs OutRsts\nTcp: 1 2 3 400 5 6\n'
-  const netstat = 'TcpExt: TCPFastRetrans TCPSlowStartRetrans TCPTimeouts TCPLossProbes TCPAbortOnTimeout TCPSpuriousRTOs\nTcpExt: 1 2 3 4 5 6\nIpExt: InOctets\nIpExt: 99\n'
+  const netstat = 'TcpExt: TCPFastRetrans TCPSlowStartRetrans TCPTimeouts TCPLossProbes TCPAbortOnTimeout TCPSpuriousRTOs TCPAbortOnClose TCPAbortOnData\nTcpExt: 1 2 3 4 5 6 7 8\nIpExt: InOctets\nIpExt: 99\n'
 
   it('are read by name from what the kernel tells', () => {
     const { EstabResets, TCPTimeouts, OutRsts, RetransSegs } = readTcp(snmp + netstat)
