@@ -80,6 +80,7 @@ class Run {
     await rig.openBanks()
     this.guests = rig.guests.map((login) => new Guest(login, clock))
     result.figures.snapshots = await this.counted('snapshots', () => this.series())
+    this.at.say(`${result.verified} of ${result.taken} verified, pause ms: ${JSON.stringify(result.pauseMs)}, committed ms: ${JSON.stringify(result.committedMs)}`)
     await rig.assertConserved()
     const ms = result.seconds.snapshots * 1000
     this.at.say(`now ${Math.round(ms / 1000)} s without snapshots`)
