@@ -1,12 +1,12 @@
 // A disk image of somebody else as one of ours, whole on disk: looked at (disk-file.ts), written anew by the hypervisor, named at last.
 import { rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { digestOf } from '../base/digest.js'
 import { syncFile, syncFolder } from '../base/durable.js'
 import { faultPoint } from '../base/fault-points.js'
 import type { DiskFormat } from '../base/source.js'
 import { lookAtDisk } from './disk-file.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
-import { digestOf } from './layers.js'
 
 export interface ImportedImage { bytes: number; digest: string; diskMiB: number }
 

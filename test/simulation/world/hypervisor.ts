@@ -232,6 +232,7 @@ export function simulatedHypervisor(slice: Slice): Hypervisor {
   return {
     accelerator: 'none', version: 'simulated', machine: 'simulated',
     makeLayer: (path: string, _on: LayerOn) => call('open w', path, (disk) => { disk.create(path) }),
+    importDisk: () => Promise.reject(new Error('disk images from elsewhere are not simulated')),
     async mergeLayers(path: string, what: LayersToMerge) {
       const file = await open(path, 'wx')
       await call('write', path, (disk) => {

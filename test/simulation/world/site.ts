@@ -1,5 +1,6 @@
 // One aggregate in the world: hosts with agent and switch, a worker, Redis, and a supervisor that starts again whatever has died, as
 // `violin up` does. The wiring is that of hosts/main.ts, hosts/switch/main.ts and jobs/main.ts; what is wired is the product's.
+import type { AgentParts } from '../../../hosts/agent.js'
 import type { Collapse } from '../../../hosts/collapse.js'
 import type { Images } from '../../../hosts/images.js'
 import type { Participants } from '../../../hosts/participants.js'
@@ -30,6 +31,11 @@ const dayMs = 24 * 3_600_000
 
 /** What an agent has in memory, for whoever looks on. */
 export interface AgentInside { registry: VmRegistry; participants: Participants; restores: RestoreHost }
+
+/** Images that come from a folder or from the network are not part of the simulation: nobody asks for one. */
+const never = (): never => { throw new Error('disk images from elsewhere are not simulated') }
+const noImages = { layFetched: never, leastDiskMiB: never }
+const elsewhere: Pick<AgentParts, 'localImages' | 'fetchedImages'> = { localImages: { list: () => [] }, fetchedImages: { ask: never } }
 
 export class Site implements Slice {
   readonly w: World
@@ -171,7 +177,7 @@ export class Site implements Slice {
     const { simulatedImage: image } = p.image
     const registry: VmRegistry = new p.registry.VmRegistry({
       folder: `${folder}/vms`, runFolder: `/run/${host}`, hypervisor, switchLink, layers, marks, images: new Map([[image.name, image]]),
-      diskImages: { lay: (name, layer) => images.lay(name, layer) }, clock, log,
+      diskImages: { lay: (name, layer) => images.lay(name, layer), ...noImages }, clock, log,
       onChange: (report) => served.by?.notify('vmChanged', report), mayStand: (vm) => participants.holds(vm), cutIsOver: (slice) => participants.settled(slice),
     })
     const parts = { host, store: storeFolder, registry, layers, switchLink, hypervisor, clock, log, watchRoom: () => ballast.watch() }
@@ -192,7 +198,7 @@ export class Site implements Slice {
     const collapse: Collapse = new p.collapse.Collapse({ store: storeFolder, registry, participants, restores, images, layers, log })
     await collapse.collect()
     served.by = await rpc.serveRpc(agentSocket(host), p.agent.agentHandlers({
-      host, accelerator: 'none', images: [image.name], store: storeFolder, registry, participants, restores, collapse, diskImages: images, marks,
+      host, accelerator: 'none', images: [image.name], store: storeFolder, registry, participants, restores, collapse, diskImages: images, marks, ...elsewhere,
     }), log)
     this.agents.set(host, { registry, participants, restores })
     this.servingSince.set(host, this.w.now)
@@ -237,7 +243,8 @@ export class Site implements Slice {
       const open = slice.operation ? await store.operation(slice.operation.id) : undefined
       if (open?.ended === '') await parts.queue.add(open)
     }
-    const run = p.jobs.operationRunner(parts)
+    const runner = p.jobs.operationRunner(parts)
+    const run = async (id: string) => { await runner(id) } // none is ever postponed: nothing is fetched here
     this.redis.serve({ proc, run, tick: (tick) => p.periodic.snapshotTick(parts, tick) })
     this.clockWork(parts, complain)
     log.info('worker is up')
