@@ -75,7 +75,7 @@ export class RestoreHost {
   async checkOutcomes(): Promise<void> {
     for (const { journal, readyAt, givenUp } of [...this.ready.values()]) {
       if (givenUp) {
-        await this.abort(journal.order).catch((error: unknown) => this.at.log.warn({ op: journal.order.op, why: explain(error) }, 'a restore is still to be given up'))
+        await this.abort(journal.order).catch((error: unknown) => this.stillToBeGivenUp(journal.order, error))
         continue
       }
       if (readyAt === 0 || this.at.clock.monotonic() - readyAt < limits.restoreMs) continue
@@ -137,7 +137,7 @@ export class RestoreHost {
       return { replayed }
     } catch (error) {
       this.tell(order, 'restore cannot be prepared', { why: explain(error) })
-      await this.abortNow(order).catch((again: unknown) => this.at.log.warn({ op: order.op, why: explain(again) }, 'a restore is still to be given up'))
+      await this.abortNow(order).catch((again: unknown) => this.stillToBeGivenUp(order, again))
       throw error
     }
   }
@@ -165,11 +165,11 @@ export class RestoreHost {
     faultPoint('agent.restore.old-ended')
     await this.at.marks.raise(order.slice, { current: order.run })
     await this.connectAgain(order, restore.vms)
-    await Promise.all(restore.vms.map((vm) => vm.resume()))
+    await Promise.all(restore.vms.map((vm) => this.resumeOrMourn(vm)))
     await Promise.all(order.vms.map(({ vm }) => this.at.switchLink.ask('thaw', { slice: order.slice, run: order.run, k: order.epoch, op: order.op, vm })))
     faultPoint('agent.restore.running')
     const runningAt = this.at.clock.now()
-    await Promise.all(restore.vms.map((vm) => this.openLogin(vm)))
+    await Promise.all(restore.vms.filter((vm) => vm.ended === undefined).map((vm) => this.openLogin(vm)))
     for (const vm of restore.vms) {
       if (!this.inPlace(order, vm.instance.spec.vm)) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
       faultPoint('agent.restore.replaced')
@@ -203,9 +203,23 @@ export class RestoreHost {
     return null
   }
 
+  private stillToBeGivenUp({ op }: RestoreHeader, error: unknown): void {
+    this.at.log.warn({ op, why: explain(error) }, 'a restore is still to be given up')
+  }
+
   /** By its operation, as cuts are told: one word finds it in the logs of all processes. */
   private tell({ op, slice, run }: RestoreHeader, line: string, more: object = {}): void {
     this.at.log.info({ op, slice, run, ...more }, line)
+  }
+
+  /** GO holds: one that has died since READY is a VM of the new run that has died, and the others run. It cannot be waited for. */
+  private async resumeOrMourn(vm: Vm): Promise<void> {
+    try {
+      await vm.resume()
+    } catch (error) {
+      if (vm.ended === undefined) throw error
+      this.at.log.warn({ vm: vm.instance.spec.vm, why: explain(error) }, 'it has died before it could run')
+    }
   }
 
   /** A login that cannot be opened is told and costs no more: the VM runs. */

@@ -75,7 +75,8 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
           const found = await readableOr(async () => (await store.outcome(slice, id))?.outcome ?? 'none', (why) => {
             at.log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')
           })
-          if (found === 'commit') await store.tidy(slice, id).catch((error: unknown) => at.log.warn({ slice, id, why: explain(error) }, 'what was left aside stays'))
+          const stays = (error: unknown) => at.log.warn({ slice, id, why: explain(error) }, 'what was left aside stays')
+          if (found === 'commit') await store.tidy(slice, id).catch(stays)
           if (found === undefined || found === 'commit') continue
           // aborted, and its worker died before it removed it; or not decided
           const { outcome } = await store.decide(slice, id, { format: 1, outcome: 'abort', why: 'the worker that led it ended' })

@@ -153,7 +153,8 @@ class Cut {
       }
       case 'decide': return void this.decide(effect, state()).then(emit, async (error: unknown) => {
         const { slice, id } = this.request
-        if (await this.at.store.isGone(slice.uuid, id).catch(() => false)) return emit({ type: 'decided', outcome: 'abort', why: 'another worker has given it up' })
+        const gone = await this.at.store.isGone(slice.uuid, id).catch(() => false)
+        if (gone) return emit({ type: 'decided', outcome: 'abort', why: 'another worker has given it up' })
         this.at.log.error({ op: this.request.op, err: error }, 'the outcome could not be written: asking again')
         setTimeout(() => this.perform(effect, emit, state), 1_000)
       })

@@ -84,6 +84,7 @@ export const defects: Defect[] = [
   one('replay-not-gated', 'recorded frames go to a VM that stands (hole 37)', 'overlay/switch.ts', '      port.gated = true // a VM', '      // a VM'),
   one('stop-not-undone', 'what stop has thrown away stays so when the cut is void before the flip (hole 41)', 'hosts/cut-host.ts',
     'await Promise.all(vms.map((vm) => this.putBackFor(vm)))', ''),
+  one('dead-is-waited-for', 'a VM that died between READY and GO is waited for (hole 42)', 'hosts/restore-host.ts', 'if (vm.ended === undefined) throw error', 'throw error'),
   one('calibrates-in-cuts', 'a counting base is taken while a cut is open (hole 28)', 'hosts/vm-registry.ts',
     'return this.turns.run(beside(slice), work)', 'return work()'),
   one('decided-restore-dropped', 'an agent that is started again gives up a restore that was decided', 'hosts/restore-host.ts',

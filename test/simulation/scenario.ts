@@ -3,7 +3,7 @@
 //
 //   vms 3                                  two, where nothing is said
 //   on "cut cutting -> saved" fault agent  once, when a line of the log has this text; also: dies, kill
-//   kill switch h1                         a process dies now
+//   kill switch h1                         a process dies now; also: kill the newest vm
 //   begin snapshot s-1                     kinds as in slices/operation.ts; `as policy`: on the policy's behalf
 //   ended done                             waits for what was begun last, and it has ended so
 //   fault full-disk for 300                begins a fault (faults.ts); without `for` it lasts to the end of the scenario
@@ -37,7 +37,7 @@ async function play(lines: string[], site: Site, user: User): Promise<void> {
   }
   let last: Operation | undefined
   for (const line of lines) {
-    keepBusy(2_000)
+    keepBusy(800)
     const [, verb, rest] = /^(\S+)\s*(.*)$/.exec(line)!
     const [, quoted, after] = /"([^"]*)"\s*(.*)$/.exec(line) ?? []
     if (verb === 'on') waiting.push({ text: quoted!, act: after! })
@@ -58,6 +58,7 @@ async function play(lines: string[], site: Site, user: User): Promise<void> {
 function now(line: string, site: Site): void {
   const [verb, name, , ms] = line.split(' ')
   if (verb === 'fault') begin(site, name!, ms === undefined ? undefined : Number(ms))
+  else if (line === 'kill the newest vm') [...site.machines].at(-1)?.kill('its process was killed')
   else if (verb === 'kill') site.kill(line.slice('kill '.length))
   else if (verb === 'dies') site.w.deathAt = { point: name!, proc: '' }
   else throw new Error(`a scenario does not know: ${line}`)

@@ -22,7 +22,7 @@ export interface Finding { seed: number; hash: string; violations: string[]; pro
 /** Every deadline of the product is over by then: the longest waits are 120 s. */
 const restMs = 400_000
 /** What a user begins is over by then, or waits for a deadline. */
-const busyMs = 1_200
+const busyMs = 500
 
 /** What people do while faults come. */
 type Safety = (site: Site, user: User) => Promise<void>
@@ -87,7 +87,7 @@ async function live(w: World, act: Safety, safetyMs: number, vms?: number): Prom
 
   const safety = user.does(() => act(site, user))
   await w.run(safetyMs, () => safety.done || wrong())
-  if (safety.error) throw safety.error as Error
+  if (safety.error) throw safety.error instanceof Error ? safety.error : new Error(String(safety.error))
   disarm(site)
   if (wrong()) return
   w.line('faults end')
@@ -135,7 +135,7 @@ const received = (machine: Machine): number => Object.values(machine.memory.got)
 /** Restore, run and cut again works. */
 async function lifeGoesOn(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
   const { w } = site
-  keepBusy(4_000)
+  keepBusy(1_500)
   const must = async (kind: 'snapshot' | 'rollback' | 'resume', snapshot: string): Promise<void> => {
     let ended: Operation | undefined
     for (let tries = 0; tries < 3 && ended?.state !== 'done'; tries++) ended = await user.completes(kind, { snapshot: tries === 0 ? snapshot : kind === 'snapshot' ? `${snapshot}-${tries}` : snapshot })

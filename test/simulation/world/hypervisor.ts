@@ -215,7 +215,7 @@ export class SimulatedVm implements Vm {
       machine.onEnd.push(() => lost(`${what}: its monitor was closed`))
       const silent = machine.manners.monitorSilentMs
       machine.manners.monitorSilentMs = 0
-      machine.monitorAt = Math.max(machine.monitorAt, w.now) + w.dice.between(0.02, 0.3) + silent // one after another, as a monitor does them
+      machine.monitorAt = Math.max(machine.monitorAt, w.now) + (w.dice.chance(0.2) ? w.dice.between(1, 15) : w.dice.between(0.02, 0.3)) + silent // one after another, as a monitor does them
       w.after(machine.monitorAt - w.now, machine.proc, () => act(machine, (value) => settle(() => resolve(value)), lost))
     })
   }

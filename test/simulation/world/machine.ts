@@ -15,7 +15,7 @@ export interface Save { overlay: string; sink: Inode; path: string; background: 
 export interface Manners { saveFails: boolean; dieInCut: 'stop' | 'save' | undefined; monitorSilentMs: number; slowSaveMs: number; stuck: boolean }
 
 const writeEvery = 3
-const gapMs = { busy: [4, 40], idle: [300, 900] } as const
+const gapMs = { busy: [2, 14], idle: [300, 900] } as const
 
 /** All that ever lived in this world, by number. */
 export interface Slice { lives: Life[]; machines: Set<Machine>; byPid: Map<number, Machine>; peers: (me: Machine) => Machine[] }
@@ -219,7 +219,7 @@ export class Machine {
     const w = world()
     const peers = this.slice.peers(this).map((m) => m.name).sort()
     if (peers.length === 0) return
-    for (let n = w.dice.chance(0.3) ? 14 : 1; n > 0; n--) {
+    for (let n = w.dice.chance(0.2) ? 12 : 1; n > 0; n--) {
       const to = w.dice.pick(peers)
       const amount = 1 + w.dice.int(9)
       const seq = (this.memory.sent[to] ?? 0) + 1
