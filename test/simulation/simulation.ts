@@ -87,7 +87,7 @@ async function live(w: World, act: Safety, safetyMs: number, vms?: number): Prom
 
   const safety = user.does(() => act(site, user))
   await w.run(safetyMs, () => safety.done || wrong())
-  if (safety.error) throw safety.error instanceof Error ? safety.error : new Error(String(safety.error))
+  if (safety.error) throw safety.error as Error
   disarm(site)
   if (wrong()) return
   w.line('faults end')
