@@ -9,7 +9,7 @@ import type { DiskFormat } from '../base/source.js'
 export interface DiskFile { path: string; format: DiskFormat; diskMiB: number }
 
 /** As large as a request may ask for a disk to be. */
-export const mostDiskMiB = 1_048_576
+const mostDiskMiB = 1_048_576
 const mebi = 1024 * 1024
 /** Of a qcow2 file that is looked at: its header and extensions are in the first cluster, and 64 KiB is what everybody makes that. */
 const headBytes = 64 * 1024
@@ -60,7 +60,7 @@ function checkRaw(head: Buffer, size: number): number {
 }
 
 /** The size of its disk. What the format's specification calls a field is called the same here. */
-export function checkQcow2(head: Buffer, size: number): number {
+function checkQcow2(head: Buffer, size: number): number {
   if (!begins(head, qcow2Magic)) throw bad('its name says qcow2, and it is none')
   if (head.length < 72) throw bad('it is no whole qcow2 image')
   const version = head.readUInt32BE(4)

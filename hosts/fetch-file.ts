@@ -10,7 +10,7 @@ import type { DigestedSource } from '../base/source.js'
 import { shownSize } from '../base/sizes.js'
 import { openBelow } from './fetch.js'
 
-export interface FileFetch {
+interface FileFetch {
   places: readonly string[]
   mostBytes: number
   signal: AbortSignal
@@ -63,11 +63,14 @@ async function fromFile(url: string, { places }: FileFetch): Promise<Incoming> {
 
 async function fromServer(url: string, { signal, ca, stallMs = limits.imageStallMs }: FileFetch): Promise<Incoming> {
   const request = get(url, { signal, agent: false, timeout: stallMs, headers: { 'accept-encoding': 'identity' }, ...ca === undefined ? {} : { ca } })
-  request.on('timeout', () => request.destroy(new Error(`nothing has come for ${stallMs / 1000} s`)))
+  const stalled = () => new Error(`nothing has come for ${stallMs / 1000} s`)
+  const early = () => request.destroy(stalled())
+  request.on('timeout', early)
   const answer = await new Promise<IncomingMessage>((resolve, reject) => {
     request.on('response', resolve)
     request.on('error', reject) // stays: later ones are told by the body too
   })
+  request.off('timeout', early).on('timeout', () => answer.destroy(stalled()))
   const close = async (): Promise<void> => { request.destroy() }
   if (answer.statusCode !== 200) {
     await close()

@@ -183,6 +183,7 @@ export class FetchedImages {
     if (this.ending) throw new Failure('aborted', 'the agent ends')
     if (this.records.has(sha256)) return // from another place, meanwhile
     const begun = this.at.clock.monotonic()
+    if (begun - flight.askedAt > wantedMs) throw new Failure('aborted', 'nobody waits for it any more') // it has had to wait for its turn
     const watch = setInterval(() => void this.giveUp(flight, begun), roomMs)
     const fetched = join(this.at.folder, `${sha256}.fetched`)
     try {

@@ -10,7 +10,7 @@ import { useTempFolder } from '../../temp.js'
 const mebi = 1024 * 1024
 
 /** As much of a qcow2 image as is looked at: version 3, clusters of 64 KiB, 8 MiB, three clusters long. */
-export function qcow2Head(change: (head: Buffer) => void = () => undefined): Buffer {
+function qcow2Head(change: (head: Buffer) => void = () => undefined): Buffer {
   const file = Buffer.alloc(3 * 65_536)
   file.write('QFI\xfb', 'latin1')
   file.writeUInt32BE(3, 4)

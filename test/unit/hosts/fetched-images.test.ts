@@ -11,6 +11,7 @@ import { silentLog } from '../../../base/log.js'
 import { realRandom } from '../../../base/random.js'
 import { realClock as clock, until } from '../../../base/time.js'
 import { createFederation } from '../../../certs/issue.js'
+import { fetchFile } from '../../../hosts/fetch-file.js'
 import { FetchedImages, type FetchedParts } from '../../../hosts/fetched-images.js'
 import { makeFirstLayers, sized } from '../../../hosts/first-layers.js'
 import { LayeredDisk } from '../../../hosts/hypervisor/simulated/layer-file.js'
@@ -250,6 +251,11 @@ describe('disk images that a host has fetched', () => {
         await assert.rejects(at.fetch({ url: `${url}${name}.raw`, sha256: digest(content) }), why, name)
       }
       assert.deepEqual(files(), [])
+      answer = (_, r) => r.writeHead(200, { 'content-length': 100_000 }).write('x')
+      const stalled = fetchFile({ url: `${url}slow.raw`, sha256: digest(content) }, join(folder(), 'slow'), {
+        places: [], mostBytes: 1e6, signal: new AbortController().signal, onBytes: () => undefined, stallMs: 50, ca,
+      })
+      await assert.rejects(stalled, /nothing has come for 0.05 s/)
       const strangers = await host()
       await assert.rejects(strangers.fetch({ url: `${url}x.raw`, sha256: digest(content) }), /cannot be had: .*certificate/)
     })

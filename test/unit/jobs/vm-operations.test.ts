@@ -87,6 +87,21 @@ describe('operations on VMs', () => {
     assert.equal(w.hosts.condition('v-a'), undefined)
   })
 
+  it('an image that was begun by an agent that died over its answer is the one that was asked for; one that is away for long is an error', async () => {
+    const w = await worker()
+    const slice = await w.slice()
+    const image = { id: 'i-1', name: 'web', global: false }
+    let dies = 2
+    w.hosts.meanwhile = async (call) => { if (call.startsWith('createImage') && dies-- > 0) throw new Failure('host-lost', 'the agent is gone') }
+    const operation = await w.begin(slice, 'create-image', { params: { slivers: ['v-a'], image } })
+    await w.run(operation.id)
+    assert.deepEqual([(await w.ended(operation)).state, w.hosts.images.map((i) => i.name)], ['done', ['web']])
+    dies = 100
+    const second = await w.begin(slice, 'create-image', { params: { slivers: ['v-a'], image: { ...image, id: 'i-2', name: 'other' } } })
+    await w.run(second.id)
+    assert.deepEqual([(await w.ended(second)).state, (await w.ended(second)).error, dies], ['failed', 'the agent is gone', 97])
+  })
+
   it('accounts are changed on each VM; one where that fails runs on with those that it had, and says why', async () => {
     const w = await worker()
     const slice = await w.slice({ slivers: [aSliver('a'), aSliver('b')] })
