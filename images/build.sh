@@ -6,8 +6,7 @@
 # Makes OUTDIR/{vmlinuz,initrd,image.json}; does nothing when they were made from the same inputs. With NAMEs there is more
 # software in it: images/with/NAME says which packages, and which of their programs.
 set -euo pipefail
-mkdir -p "${1:?usage: images/build.sh OUTDIR [NAME...]}"
-out=$(cd "$1" && pwd)
+out=${1:?usage: images/build.sh OUTDIR [NAME...]}
 shift
 here=$(cd "$(dirname "$0")" && pwd)
 say() { echo "image: $*" >&2; }
@@ -19,6 +18,8 @@ for name in "$@"; do
   [ -f "$here/with/$name" ] || die "there is no images/with/$name: give one of $(ls "$here/with" | paste -sd ' ')"
   lists+=("$here/with/$name")
 done
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
 listed() { # what the lists of software say about `package` or `program`
   [ ${#lists[@]} = 0 ] || sed -n "s/^$1 //p" "${lists[@]}"
 }

@@ -23,7 +23,7 @@ describe('software in guest images', () => {
 
   it('that nobody has listed is refused by name before anything is fetched, with those that are there', () => {
     for (const name of ['nosuch', '../init', '']) {
-      const { status, stderr } = spawnSync(join(images, 'build.sh'), [folder(), name], { encoding: 'utf8' })
+      const { status, stderr } = spawnSync(join(images, 'build.sh'), [join(folder(), 'image'), name], { encoding: 'utf8' })
       assert.equal(status, 1)
       assert.ok(stderr.includes(`give one of ${names.sort().join(' ')}`), stderr)
     }
