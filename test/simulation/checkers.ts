@@ -12,6 +12,8 @@ import { storeFolder, type Site } from './world/site.js'
 
 /** A VM stands for a cut, and for the rescue and the deadman where that fails; no longer, while an agent looks after it. */
 const standMs = 20_000
+/** From a stop to its image at most. */
+const stopMs = 50
 
 /** Where a process died between writing aside and renaming: known, small, and in no reader's way (docs/simulation.md). */
 const aside = /^\/(state|store\/[^/]+\/restores)\/.*\.\d+\.\d+\.part$/
@@ -119,6 +121,10 @@ export class Checkers {
         const memory = part(`${folder}/${vm.memory.name}`, vm.memory)
         if (memory) images.push(JSON.parse(memory.data.toString()) as MemoryImage)
         if (!vm.cut.drained) uncovered.add(vm.vm)
+        const image = images.at(-1)
+        if (fresh && image && vm.cut.drained && vm.cut.latches.every((l) => l.witness === 'exact') && image.at - this.site.lives[image.life]!.uncoveredAt < stopMs) {
+          bad(`frames of ${vm.vm} were thrown away by stop, and it says that all is covered`)
+        }
         const disks = fresh ? vm.layers.map((l) => part(`/state/${share.host}/layers/${l.name}`, l)) : []
         const top = disks.filter((d) => d && d.data.length > 0).at(-1)
         const writes = top ? (JSON.parse(top.data.toString()) as { writes: number }).writes : 0

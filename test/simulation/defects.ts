@@ -9,17 +9,16 @@ const one = (name: string, what: string, file: string, find: string, put: string
 export const defects: Defect[] = [
   one('no-hold', 'a frame of a later epoch is delivered', 'overlay/colour.ts', "return 'hold' //", "return 'deliver' //"),
   one('no-record', 'a frame in transit is not recorded', 'overlay/colour.ts', "return 'deliver-and-record' //", "return 'deliver' //"),
-  one('recorded-twice', 'what waits when the log closes is recorded again when it is delivered', 'overlay/port.ts',
-    `waiting.logged.push(log.k)
+  one('recorded-twice', 'a frame in transit is recorded twice', 'overlay/port.ts', `      log.add(this.id, waiting.frame)
+    }
+  }
+
+  private markHeld`, `      log.add(this.id, waiting.frame)
       log.add(this.id, waiting.frame)
     }
   }
 
-  /** Since when`, `log.add(this.id, waiting.frame)
-    }
-  }
-
-  /** Since when`),
+  private markHeld`),
   one('log-closed-early', 'what waits or flies when the log closes is not copied into it', 'overlay/slice-net.ts',
     'for (const port of this.ports()) port.copyWaiting(log)', ''),
   one('flip-before-stop', 'the ports turn to the new epoch while the VM still runs', 'hosts/cut-vm.ts',
@@ -39,11 +38,16 @@ export const defects: Defect[] = [
   one('not-read-empty', 'ports turn before the sockets are read empty', 'overlay/slice-net.ts', 'every((p) => p.link?.emptied() ?? true)', 'every(() => true)'),
   one('no-thaw', 'gates stay closed after the cut', 'hosts/cut-vm.ts', "if (order.kind === 'live') await switchLink.ask('thaw', ref)", ''),
   one('abort-stays-behind', 'an abort leaves the ports in their epoch', 'overlay/slice-net.ts', 'if (port.epoch < target) this.raise(port, target)', ''),
-  one('abort-forgets-vms', 'a cut that is void lets no VM run', 'hosts/cut-host.ts', 'await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))', ''),
+  one('abort-not-told', 'a cut that is void leaves its gates and holds to the switch', 'hosts/cut-host.ts', "      await this.at.switchLink.ask('forward', this.ref)\n", ''),
   one('abort-keeps-parts', 'the parts of a cut that is void stay', 'snapshots/take.ts', `      await at.store.remove(request.slice.uuid, request.id)
       return { committed: false`, '      return { committed: false'),
   one('commit-before-seal', 'memory is taken for saved while it is being written', 'hosts/cut-host.ts', '    await vm.finishSave()\n', ''),
-  one('folder-not-synced', 'parts are sealed before their names are on disk', 'hosts/cut-host.ts', '    await syncFolder(this.folder)\n', ''),
+  one('outcome-not-synced', 'the outcome is told before its name is on disk', 'base/durable.ts', `    await rm(temporary, { force: true })
+  }
+  await syncFolder(dirname(path))
+  return true`, `    await rm(temporary, { force: true })
+  }
+  return true`),
   one('inventory-after-outcome', 'the outcome does not wait for the inventory', 'snapshots/image-store.ts',
     "await writeDurably(join(folder, 'inventory.json'), bytes)", "void writeDurably(join(folder, 'inventory.json'), bytes)"),
   one('no-fsync', 'files are renamed before they are on disk', 'base/durable.ts', `    await handle.writeFile(content)

@@ -18,11 +18,11 @@ const sound = () => ({ slow: 1, failSync: 0, damaged: false })
 let files = sound()
 let held: (() => void)[] = []
 
-/** Messages between worker and agents; those between an agent and its switch are never lost, and slow only when all is. */
+/** Messages between worker and agents; those between an agent and its switch are never lost, and late now and then. */
 function passage(w: World, connection: Connection, way: Way): { delays: number[]; overtakes: boolean } {
   const delay = w.dice.between(0.02, 0.4) * links.slow
   const far = connection.server.path.endsWith('/agent')
-  if (!far) return { delays: [delay], overtakes: false }
+  if (!far) return { delays: [w.dice.chance(0.12) ? delay + w.dice.between(1, 20) : delay], overtakes: true }
   if (links.cut === way || links.cut === 'both' || w.dice.chance(links.lose)) return { delays: [], overtakes: false }
   const delays = w.dice.chance(links.double) ? [delay, delay + w.dice.between(0, 30)] : [delay]
   return { delays: links.clogged ? delays.map((d) => d + w.dice.between(200, 4_000)) : delays, overtakes: w.dice.chance(links.overtake) }

@@ -46,6 +46,12 @@ export async function simulateLife(
 ): Promise<Finding> {
   const w = enter(new World({ seed, tell }))
   const rejected = (reason: unknown) => {
+    const { current } = w
+    if (current && typeof (reason as { code?: unknown }).code === 'string') { // of its disk: it ends a process of Node, and another one begins
+      w.probe('a process ends by an error that nobody waits for')
+      w.kill(current, String(reason))
+      return
+    }
     w.violate(`no bug: ${w.current?.name ?? 'nobody'} left a promise rejected: ${reason instanceof Error ? reason.stack ?? reason.message : String(reason)}`)
   }
   process.on('unhandledRejection', rejected)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { defects } from './defects.js'
 import { bite } from './teeth.js'
 
-const soon = ['no-record', 'no-gate', 'no-thaw', 'flip-before-stop', 'folder-not-synced', 'no-fsync', 'layers-not-synced', 'inventory-after-outcome']
+const soon = ['no-record', 'no-gate', 'no-thaw', 'flip-before-stop', 'no-fsync', 'layers-not-synced', 'inventory-after-outcome']
 const most = 20
 const cuts = 5
 

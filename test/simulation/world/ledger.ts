@@ -10,6 +10,8 @@ export class Life {
   /** Taken by the device, thrown away when the VM was stopped, and not come again yet: the switch must put them back. */
   readonly purged = new Map<string, number>()
   hasRun = false
+  /** When frames were last thrown away of which the switch cannot know. */
+  uncoveredAt = -Infinity
   private readonly parent: Life | undefined
   private readonly bornAt: number
   private readonly destroyed = new Map<string, number>()

@@ -18,6 +18,7 @@ export function simLog(proc: Proc): Log {
     if (text === 'request failed by a bug' && failing === undefined) w.violate(`no bug: ${String(fields['method'])}:${error}${fields['err'] instanceof Error ? ` ${fields['err'].stack ?? ''}` : ''}`)
     const why = fields['why']
     if (text.startsWith('cut ') && text.endsWith('voiding') && typeof why === 'string') w.probe(`void: ${plain(why)}`)
+    if (typeof why === 'string' && why.includes('do not add up')) w.violate(`the sums hold in every cut: ${why}`)
     if (/^snapshot .* -> telling$/.test(text)) w.probe(typeof why === 'string' ? `abort: ${plain(why)}` : 'commit')
   }
   const log = { info: write(''), warn: write(' (warn)'), error: write(' (error)'), debug: () => undefined, trace: () => undefined, child: () => log }

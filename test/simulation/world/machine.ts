@@ -109,7 +109,7 @@ export class Machine {
     if (this.running) {
       this.running = false
       this.standingSince = world().now
-      for (const nic of this.nics) nic.purge(this.based && nic.isReadByPeer() && !this.manners.stuck)
+      for (const nic of this.nics) nic.purge(this.based && nic.isReadByPeer())
     }
     return this.witnesses()
   }

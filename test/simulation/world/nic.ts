@@ -108,6 +108,7 @@ export class Nic implements Peer {
       if (covered) this.life.purged.set(`${coin.from} ${coin.seq}`, world().now)
       else this.life.destroy(coin.from, coin.seq, world().now)
     }
+    if (!covered && this.waiting.length > 0) this.life.uncoveredAt = world().now
     if (this.waiting.length > 0) world().probe(covered ? 'stop threw frames away, to be put back' : 'stop threw frames away, not covered')
     this.waiting = []
   }
@@ -183,7 +184,8 @@ export class Nic implements Peer {
     const { socket } = this
     if (this.writing || !socket) return
     this.writing = true
-    world().after(world().dice.between(0.01, 0.3), socket.owner, () => {
+    const lag = world().dice.chance(0.15) ? world().dice.between(0.3, 6) : world().dice.between(0.01, 0.3)
+    world().after(lag, socket.owner, () => {
       this.writing = false
       if (this.socket !== socket || this.leaving.length === 0) return
       const all = Buffer.concat(this.leaving)
