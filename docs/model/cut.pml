@@ -751,6 +751,7 @@ end:
 #endif
 #ifdef OUTCOME_GOES_FIRST
   :: d_step { gone[0] == 1 -> gone[0] = 2 }
+  :: d_step { gone[1] == 1 -> gone[1] = 2 }
 #endif
   :: d_step { faults > 0 && cph[0] != OVER && cph[0] != DEAD -> faults--; cph[0] = DEAD; reps[0] = 0 }
   :: d_step { cph[0] == DEAD && gone[0] == 0 && outcome[0] != 1 -> recover(0) }
