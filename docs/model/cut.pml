@@ -90,7 +90,7 @@ bool uCut[2];
 bool uSeal[2];
 byte uVoid[2];
 bool uEnd[2];
-byte cs[6];            /* where the cut of each VM is, by attempt */
+byte cs[6];            /* where the cut of each VM is, by attempt: the steps of Cut; 7 well, 9 failed */
 bool news[2];          /* that the switch went forward is on its way to the agent */
 bool isVoid[2];
 byte stood[2];         /* VMs that have stood since they were stopped for this attempt */
@@ -128,7 +128,7 @@ byte i, t;             /* only used inside of a d_step, and zero after it */
 #ifdef FORWARD_IN_WINDOW
 #define NO_WINDOW(a) true
 #else
-#define NO_WINDOW(a) (!ANY_IN(a, 3) && !ANY_IN(a, 4))
+#define NO_WINDOW(a) (!ANY_IN(a, 3) && !ANY_IN(a, 4) && !ANY_IN(a, 8))
 #endif
 
 /* Frames have places in order: what came first to a place leaves it first. */
@@ -397,7 +397,7 @@ inline admit(a) {          /* Participants.admit: an earlier cut is ended first 
 #ifdef VOID_IN_WINDOW
 #define NOBODY_IN_WINDOW(a) true
 #else
-#define NOBODY_IN_WINDOW(a) (!ANY_IN(a, 4))
+#define NOBODY_IN_WINDOW(a) (!ANY_IN(a, 4) && !ANY_IN(a, 8))
 #endif
 #ifdef EXPIRES_WHEN_SEALED
 #define EXPIRES(a)          (ph[a] == PREPARED || ph[a] == SAVED || ph[a] == SEALED)
@@ -600,7 +600,7 @@ end:
        :: else -> STAGE(a, v) = 9
        fi }
 #ifdef NO_DRAIN
-  :: d_step { STAGE(a, v) == 2 -> STAGE(a, v) = 3 }
+  :: d_step { STAGE(a, v) == 2 -> STAGE(a, v) = (open == a + 1 -> 3 : 9) }
 #else
   :: d_step { STAGE(a, v) == 2 && DRAINED(v) ->
 #ifdef GATE_ANSWERS_LATE
