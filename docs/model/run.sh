@@ -1,11 +1,13 @@
 #!/bin/sh
 # Checks the model of the cut with spin: that the protocol holds in every state, and that each deliberate defect is found.
 #   docs/model/run.sh          the protocol in small bounds, and all defects
+#   docs/model/run.sh defects  only these
 #   docs/model/run.sh large    the protocol in all bounds that README.md tells of (at most 8 GiB of memory each)
 #   docs/model/run.sh trace DEFECT   the shortest counterexample of one defect, step by step
 # Needs spin and gcc (Debian: apt-get install spin gcc libc6-dev). Exit 1 when anything is not as it should be.
 set -eu
-model=$(cd "$(dirname "$0")" && pwd)/cut.pml
+here=$(cd "$(dirname "$0")" && pwd)
+model=$here/cut.pml
 work=$(mktemp -d "${TMPDIR:-/tmp}/cut-model.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -123,6 +125,6 @@ case "${1-}" in
     check "-D$2 ${3-$one}" "-i -m3000" -DREACH
     spin "-D$2" ${3-$one} -t -p -g -k cut.pml.trail "$model" || bad=1
     ;;
-  *) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "$here/run.sh"; exit 2 ;;
 esac
 exit $bad
