@@ -95,7 +95,7 @@ export class World {
   /** One line for each change of state, of the product or of the world. It is part of what two runs of a seed must have in common. */
   line(text: string): void {
     const line = `${this.now.toFixed(3).padStart(11)} ${text}`
-    this.hash.update(line)
+    this.hash.update(line.replace(/\.\d+\.\d+\.part/g, '.part')) // names of files aside are counted for as long as this program runs
     this.last.push(line)
     if (this.last.length > 2 * keptLines) this.last.splice(0, keptLines)
     this.tell?.(line)
