@@ -22,13 +22,13 @@ export const defects: Defect[] = [
   one('log-closed-early', 'what waits or flies when the log closes is not copied into it', 'overlay/slice-net.ts',
     'for (const port of this.ports()) port.copyWaiting(log)', ''),
   one('flip-before-stop', 'the ports turn to the new epoch while the VM still runs', 'hosts/cut-vm.ts',
-    `  const { stoppedAt, witnesses } = await vm.stop()
-  stamp()
-  faultPoint('agent.cut.stopped')
-  const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
-`, `  const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses: await vm.witnesses(), putBack: coordinated && drained })
-  const { stoppedAt } = await vm.stop()
-  stamp()
+    `    const { stoppedAt, witnesses } = await vm.stop()
+    stamp()
+    faultPoint('agent.cut.stopped')
+    const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses, putBack: coordinated && drained })
+`, `    const { latches, bootId } = await switchLink.ask('cut', { ...ref, witnesses: await vm.witnesses(), putBack: coordinated && drained })
+    const { stoppedAt } = await vm.stop()
+    stamp()
 `),
   one('no-gate', 'frames go on to the VM while it is being stopped', 'overlay/slice-net.ts', 'for (const port of this.ports(vm)) port.gated = true', ''),
   one('no-drain', 'the VM is stopped before it has read what was sent to it', 'hosts/cut-vm.ts', 'drained = gate.drained', 'drained = gate.drained || true'),
