@@ -5,7 +5,7 @@ import { loadProduct } from './product.js'
 import { simulate } from './simulation.js'
 
 const firstSeed = 1
-const seeds = 100
+const seeds = 80
 const cuts = 4
 
 describe('the simulation', function () {

@@ -93,7 +93,7 @@ async function live(w: World, act: Safety, safetyMs: number, vms?: number): Prom
 
   const safety = user.does(() => act(site, user))
   await w.run(safetyMs, () => safety.done || wrong())
-  if (safety.error) throw safety.error as Error
+  if (safety.error) throw new Error('what the user did failed', { cause: safety.error })
   disarm(site)
   if (wrong()) return
   w.line('faults end')
