@@ -59,6 +59,7 @@ export class SliceMarks {
         k: Math.max(now.k, to.k ?? 0),
         token: Math.max(now.token, to.token ?? 0),
       }
+      this.cache.delete(slice) // where writing fails the disk may have it all the same, and what follows must not be lower
       await writeDurably(this.path(slice), JSON.stringify(next))
       this.cache.set(slice, next)
       return next

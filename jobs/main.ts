@@ -25,7 +25,7 @@ import { noteCatalogue } from './snapshot-jobs.js'
 import { SnapshotRoom } from './snapshot-room.js'
 import { recoverSlices } from './recovery.js'
 import { openWebhook } from './webhook.js'
-import { noteHostChange, noteHosts, noteReport, reconcile } from './vm-watch.js'
+import { noteHostChange, noteHosts, noteReport, reconcile, reconcileUnanswered } from './vm-watch.js'
 
 export interface WorkerConfig {
   redis: RedisAt
@@ -117,6 +117,7 @@ const watching = setInterval(() => {
 const counting = setInterval(() => {
   const work = async () => {
     await noteHosts(parts)
+    await reconcileUnanswered(parts)
     await mendLocks(parts)
     await sweepKept(parts)
   }

@@ -85,6 +85,14 @@ export async function reconcile(at: JobParts): Promise<void> {
   await compare(at, await at.store.slices())
 }
 
+/** Where an answer never came, and no connection was lost over it, nobody would ask again. */
+const unanswered = new WeakSet<JobParts['hosts']>()
+
+/** Call it now and then: asks again where a host has not answered. */
+export async function reconcileUnanswered(at: JobParts): Promise<void> {
+  if (unanswered.delete(at.hosts)) await reconcile(at)
+}
+
 /** One slice, after an operation: what was reported meanwhile was not believed, since VMs ended because they were told to. */
 export async function recheck(at: JobParts, sliceUrn: string): Promise<void> {
   const slice = await at.store.slice(sliceUrn)
@@ -124,7 +132,8 @@ async function reportsOf(at: JobParts, hosts: string[]): Promise<Map<string, Map
     try {
       answered.set(host, new Map((await at.hosts.reports(host)).map((report) => [report.vm, report])))
     } catch (error) {
-      at.log.warn({ host, why: explain(error) }, 'the host does not say how its VMs are: asked again when it is back')
+      at.log.warn({ host, why: explain(error) }, 'the host does not say how its VMs are: asked again soon')
+      unanswered.add(at.hosts)
     }
   }
   return answered

@@ -269,6 +269,7 @@ export class Site implements Slice {
     setInterval(() => {
       const work = async () => {
         await p.watch.noteHosts(parts)
+        await p.watch.reconcileUnanswered(parts)
         await p.periodic.mendLocks(parts)
         await p.kept.sweepKept(parts)
       }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { Failure } from '../../../base/errors.js'
 import { finishEndings } from '../../../jobs/periodic.js'
-import { noteHosts, reconcile } from '../../../jobs/vm-watch.js'
+import { noteHosts, reconcile, reconcileUnanswered } from '../../../jobs/vm-watch.js'
 import { aSliver } from '../../a-slice.js'
 import { worker } from './worker.js'
 
@@ -265,6 +265,10 @@ describe('records and hosts', () => {
     assert.deepEqual(await w.states(slice), ['geni_failed', 'geni_failed', 'geni_ready', 'violin_suspended'])
     const { slivers } = await w.record(slice)
     assert.deepEqual(slivers.map((s) => s.resourceStatus), ['its host knows nothing of it', 'the aggregate was stopped', '', ''])
+    await w.hosts.destroyVm('h2', 'v-c')
+    w.hosts.away.delete('h2') // no connection was lost over it, so nobody is told that it answers again
+    await reconcileUnanswered(w.parts)
+    assert.deepEqual((await w.states(slice))[2], 'geni_failed')
   })
 
   it('a slice with an operation under way is left to that operation', async () => {
