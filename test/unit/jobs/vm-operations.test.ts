@@ -265,8 +265,8 @@ describe('records and hosts', () => {
     assert.deepEqual(await w.states(slice), ['geni_failed', 'geni_failed', 'geni_ready', 'violin_suspended'])
     const { slivers } = await w.record(slice)
     assert.deepEqual(slivers.map((s) => s.resourceStatus), ['its host knows nothing of it', 'the aggregate was stopped', '', ''])
-    await w.hosts.destroyVm('h2', 'v-c')
     w.hosts.away.delete('h2') // no connection was lost over it, so nobody is told that it answers again
+    await w.hosts.destroyVm('h2', 'v-c')
     await reconcileUnanswered(w.parts)
     assert.deepEqual((await w.states(slice))[2], 'geni_failed')
   })
