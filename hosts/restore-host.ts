@@ -119,6 +119,7 @@ export class RestoreHost {
     if (before?.givenUp) throw new Failure('aborted', `restore ${order.op} was given up`)
     if (before) return { replayed: before.replayed }
     for (const { vm } of order.vms) this.at.registry.refuseUnreadable(vm)
+    await this.at.switchLink.whenBack()
     const marks = await this.at.marks.fence(order.slice, order.token)
     if (order.run <= marks.run) throw new Refusal('refused', `run ${order.run} is not later than ${marks.run}, seen before`)
     await this.supersede(order)

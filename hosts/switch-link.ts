@@ -13,6 +13,8 @@ const connectMs = 15_000
 export class SwitchLink {
   private rpc: RpcClient | undefined
   private closed = false
+  /** It was lost, and is not there again with all ports. */
+  private away = false
   private readonly path: string
   private readonly clock: Clock
   private readonly log: Log
@@ -42,6 +44,7 @@ export class SwitchLink {
     rpc.onClose(() => {
       if (this.closed) return
       this.log.warn('the switch is gone: connecting again')
+      this.away = true
       void this.reopen()
     })
   }
@@ -51,6 +54,12 @@ export class SwitchLink {
     const { rpc } = this
     this.closed = true
     await rpc?.request('end', {}, askMs)
+  }
+
+  /** A switch that has ended is there again within a second: what is begun meanwhile need not fail for it. Rejects when it does not come. */
+  async whenBack(): Promise<void> {
+    if (await until(this.clock, connectMs, 20, () => (this.away ? undefined : true))) return
+    throw new Failure('host-lost', `no switch answers at ${this.path}`)
   }
 
   ask<K extends keyof SwitchAsks>(method: K, detail: SwitchAsks[K][0], timeoutMs = askMs): Promise<SwitchAsks[K][1]> {
@@ -68,6 +77,7 @@ export class SwitchLink {
       try {
         await this.open()
         await this.onBack()
+        this.away = false
         return
       } catch (error) {
         this.log.error({ err: error }, 'the switch cannot be reached')

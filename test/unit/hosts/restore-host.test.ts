@@ -23,7 +23,7 @@ describe('the restores of a host', () => {
 
   async function host(log = silentLog) {
     const asked: string[] = []
-    const switchLink = { ask: async (method: string) => { asked.push(method); return null } } as unknown as SwitchLink
+    const switchLink = { whenBack: async () => undefined, ask: async (method: string) => { asked.push(method); return null } } as unknown as SwitchLink
     const marks = new SliceMarks(join(folder(), 'slices'))
     const hypervisor = new MemoryHypervisor()
     const layers = new Layers(join(folder(), 'layers'), hypervisor)
