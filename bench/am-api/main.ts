@@ -118,6 +118,7 @@ async function reference(tools: string, aggregate: Aggregate, as: Identity, call
     const calls = callsAt({ port: gcf.port, path: '/' })
     await measure('gcf: GetVersion, new TLS connection', as, 1, calls.getVersion, false)
     await measure('gcf: GetVersion, keep-alive asked for', as, 1, calls.getVersion)
+    await measure('gcf: GetVersion, keep-alive asked for, 8 clients', as, 8, calls.getVersion)
     await measure('gcf: ListResources', as, 1, calls.listResources)
     await once(as, calls.allocate)
     await measure('gcf: Status', as, 1, calls.status)
@@ -128,6 +129,7 @@ async function reference(tools: string, aggregate: Aggregate, as: Identity, call
   const last = sizes.at(-1)!
   for (const [ours, theirs] of [
     ['GetVersion, new TLS connection', 'gcf: GetVersion, new TLS connection'], ['GetVersion, keep-alive, 1 client', 'gcf: GetVersion, keep-alive asked for'],
+    ['GetVersion, keep-alive, 8 clients', 'gcf: GetVersion, keep-alive asked for, 8 clients'],
     ['ListResources, credential, 1 client', 'gcf: ListResources'], [`Status, 1 client, ${last} slivers`, 'gcf: Status'],
     [`Describe, ${last} slivers`, 'gcf: Describe'],
   ] as const) {
