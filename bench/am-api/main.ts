@@ -2,7 +2,6 @@
 // where geni-tools and Python 2.7 are at hand, the reference AM beside it in the same run. A table, and JSON with --json.
 //   node dist/bench/am-api/main.js [--seconds 2] [--slivers 1,100,1000,10000] [--idle 1000] [--gcf GENI_TOOLS_DIR --python2 PYTHON] [--json]
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import type { Agent } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -14,7 +13,7 @@ import { issueSlice, issueUser } from '../../certs/issue.js'
 import { freePort, startAggregate, type Aggregate } from '../../cli/up/aggregate.js'
 import { openRedis } from '../../jobs/queues.js'
 import { openSliceStore } from '../../slices/redis-slice-store.js'
-import { agentOf, load, post, type Identity, type Rate, type Server } from './client.js'
+import { Line, load, type Identity, type Rate, type Server } from './client.js'
 import { fill, requestOf } from './fill.js'
 import { startGcf } from './gcf.js'
 import { openIdlers } from './idle.js'
@@ -36,14 +35,14 @@ const rates: Record<string, Rate> = {}
 const memoryMiB: Record<string, number> = {}
 const ratios: Record<string, number> = {}
 
-type Call = (agent: Agent) => Promise<unknown>
+type Call = (line: Line) => Promise<unknown>
 
 /** The calls of one user on one slice. */
 function callsOf(server: Server, sliceUrn: string, credential: string) {
   const credentials: Value[] = [{ geni_type: 'geni_sfa', geni_version: '3', geni_value: credential }]
   const sender = (method: string, ...params: Value[]): Call => {
     const body = encodeCall(method, params)
-    return (agent) => post(server, agent, body)
+    return (line) => line.post(server, body)
   }
   return {
     getVersion: sender('GetVersion'), listResources: sender('ListResources', credentials, version),
@@ -61,9 +60,9 @@ async function measure(name: string, as: Identity, clients: number, call: Call, 
 
 /** Not for a while: a second Allocate of the same names is refused. */
 async function once(as: Identity, call: Call): Promise<void> {
-  const agent = agentOf(as)
-  await call(agent)
-  agent.destroy()
+  const line = new Line(as)
+  await call(line)
+  line.destroy()
 }
 
 function noteMemory(aggregate: Aggregate, when: string): void {
@@ -84,9 +83,9 @@ async function empty(as: Identity, calls: Calls): Promise<void> {
 async function filled(aggregate: Aggregate, as: Identity, calls: Calls, others: Calls): Promise<void> {
   const redis = openRedis({ path: aggregate.layout.redisSocket })
   const store = openSliceStore(redis)
-  const allocateAndDelete = async (agent: Agent) => {
-    await others.allocate(agent)
-    await others.delete(agent)
+  const allocateAndDelete = async (line: Line) => {
+    await others.allocate(line)
+    await others.delete(line)
   }
   let before = 0
   for (const slivers of sizes) {
