@@ -304,21 +304,33 @@ export class VmRegistry {
       record.layers = [...instance.layers]
       await this.at.switchLink.ask('removeVm', { slice: record.spec.slice, run: instance.run, vm: record.spec.vm }).catch(() => undefined)
     }
-    await this.change(record, 'dead', reason)
+    await this.happened(record, 'dead', reason)
   }
 
   private async awaitReady(record: VmRecord, vm: Vm): Promise<void> {
     const answered = await waitForBanner(record.spec.loginPort, this.at.clock, () => vm.ended !== undefined || this.live.get(record.spec.vm) !== vm)
     if (this.live.get(record.spec.vm) !== vm || vm.ended !== undefined) return
-    if (!answered) return this.change(record, 'booting', 'it does not answer on its login port: look at its console')
+    if (!answered) return this.happened(record, 'booting', 'it does not answer on its login port: look at its console')
     await calibrate(vm, this.at)
-    await this.change(record, 'ready', '')
+    await this.happened(record, 'ready', '')
+  }
+
+  /** By itself, so nobody waits for it: it is told though it cannot be written down (a full disk), and the next agent finds it out again. */
+  private async happened(record: VmRecord, condition: VmCondition, reason: string): Promise<void> {
+    await this.change(record, condition, reason).catch((error: unknown) => {
+      this.at.log.error({ vm: record.spec.vm, why: explain(error) }, 'what has become of a VM cannot be written down')
+      this.tell(record)
+    })
   }
 
   private async change(record: VmRecord, condition: VmCondition, reason: string): Promise<void> {
     record.condition = condition
     record.reason = reason
     await this.save(record)
+    this.tell(record)
+  }
+
+  private tell(record: VmRecord): void {
     const report = reportOf(record)
     this.at.log.info(report, 'VM changed')
     this.at.onChange(report)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
@@ -175,6 +175,15 @@ describe('the VMs of a host', () => {
     assert.deepEqual(host.registry.watched(), [])
     assert.ok(await until(clock, 30_000, 1, () => host.told.find((r) => r.vm === 'b' && r.condition === 'dead' && r.reason === 'it hung')))
     await host.vm('c').kill() // or its login would be waited for, long after the test
+  })
+
+  it('that die while their record cannot be written are told as dead, and cost the agent nothing', async () => {
+    const host = await cameBack(folder(), ['a'])
+    await host.registry.open()
+    rmSync(join(folder(), 'vms'), { recursive: true }) // nothing can be written there, not even by root
+    host.vm('a').die('its QEMU process was ended by SIGKILL')
+    assert.ok(await until(clock, 30_000, 1, () => host.told.find((r) => r.condition === 'dead')))
+    assert.deepEqual([host.registry.reports().map((r) => r.condition), host.registry.runningOf(slice)], [['dead'], []])
   })
 
   it('that die leave the switch, and their record says why', async () => {
