@@ -3,14 +3,14 @@
 // that were made of it keep what they have (Layers.lay).
 //
 // An image is there when its record is. Parts, and files without a record, are what an agent has left that died on the way.
-import { readdir, rm, stat } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
-import { readableOr, readRecord, type Form } from '../base/records.js'
+import type { Form } from '../base/records.js'
 import { shownSize } from '../base/sizes.js'
 import { diskFormatOf, type DigestedSource } from '../base/source.js'
 import type { Clock } from '../base/time.js'
@@ -19,6 +19,7 @@ import { sameUrn } from '../base/urn.js'
 import type { FetchAsk, FetchState } from '../slices/needs.js'
 import { fetchFile } from './fetch-file.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
+import { isWhole, openImageRecords } from './image-records.js'
 import { importImage } from './import-image.js'
 import type { Layers } from './layers.js'
 
@@ -87,18 +88,11 @@ export class FetchedImages {
 
   /** After: nothing is left of what has no record, nor the record of what is not whole. */
   async open(): Promise<void> {
-    const { folder, log } = this.at
-    await makeFolder(folder)
-    const files = await readdir(folder)
-    for (const file of files.filter((f) => f.endsWith('.json'))) {
-      const path = join(folder, file)
-      const lost = (why: string) => log.warn({ why }, 'the record of a fetched image cannot be read: it is fetched again')
-      const record = await readableOr(() => readRecord(path, form), lost)
-      if (record && file === `${record.sha256}.json` && await this.isWhole(record)) this.records.set(record.sha256, record)
-      else await removeDurably(path)
-    }
-    const known = new Set([...this.records.keys()].flatMap((sha256) => [`${sha256}.json`, `${sha256}.qcow2`]))
-    for (const file of files.filter((f) => !known.has(f))) await rm(join(folder, file), { force: true })
+    const records = await openImageRecords(this.at.folder, {
+      form, idOf: ({ sha256 }) => sha256, bytesOf: ({ bytes }) => bytes,
+      onLost: (why) => this.at.log.warn({ why }, 'the record of a fetched image cannot be read: it is fetched again'),
+    })
+    for (const record of records) this.records.set(record.sha256, record)
   }
 
   /** After: nothing is being fetched; who waits asks the next agent. */
@@ -112,7 +106,7 @@ export class FetchedImages {
   /** See VmHosts.fetchImage. */
   async ask(ask: FetchAsk): Promise<FetchState> {
     const record = this.records.get(ask.source.sha256)
-    if (record && await this.isWhole(record)) {
+    if (record && await isWhole(this.path(record.sha256), record.bytes)) {
       await this.touch(record)
       return { state: 'there' }
     }
@@ -134,7 +128,9 @@ export class FetchedImages {
   /** A layer of this name that holds what the image does. */
   async lay(source: DigestedSource, layer: string): Promise<string> {
     const record = this.there(source)
-    if (!(await this.isWhole(record))) throw new Failure('damaged', `the disk image ${source.url} is damaged here: its file is not as long as it was`)
+    if (!(await isWhole(this.path(record.sha256), record.bytes))) {
+      throw new Failure('damaged', `the disk image ${source.url} is damaged here: its file is not as long as it was`)
+    }
     await this.touch(record)
     return this.at.layers.lay(layer, this.path(record.sha256), record)
   }
@@ -259,10 +255,6 @@ export class FetchedImages {
       record.used = this.at.clock.now()
       await this.write(record)
     })
-  }
-
-  private async isWhole(record: FetchedRecord): Promise<boolean> {
-    return stat(this.path(record.sha256)).then(({ size }) => size === record.bytes, () => false)
   }
 
   private write(record: FetchedRecord): Promise<void> { return writeDurably(this.recordPath(record.sha256), JSON.stringify(record)) }

@@ -22,6 +22,7 @@ import { sameName, type DiskImage } from '../slices/disk-image.js'
 import type { ImageAsk } from '../slices/needs.js'
 import { imageObjection } from '../slices/quota.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
+import { isWhole } from './image-records.js'
 import type { Layers } from './layers.js'
 import type { Participants } from './participants.js'
 import type { VmDisks } from './vm-disks.js'
@@ -84,7 +85,7 @@ export class Images {
       await rm(join(folder, file), { force: true })
     }
     for (const record of this.records.values()) {
-      const gone = record.state === 'ready' && !(await this.isWhole(record))
+      const gone = record.state === 'ready' && !(await isWhole(this.path(record), record.bytes))
       if (gone) Object.assign(record, { state: 'failed', why: 'its file is damaged or gone' })
     }
   }
@@ -136,7 +137,7 @@ export class Images {
   async lay(name: string, layer: string): Promise<string> {
     const record = this.named(name)
     if (record?.state !== 'ready') throw new Refusal('not-found', `there is no image ${name} any more`)
-    if (!(await this.isWhole(record))) throw new Failure('damaged', `the image ${name} is damaged: its file is not as long as it was`)
+    if (!(await isWhole(this.path(record), record.bytes))) throw new Failure('damaged', `the image ${name} is damaged: its file is not as long as it was`)
     return this.at.layers.lay(layer, this.path(record), record)
   }
 
@@ -248,10 +249,6 @@ export class Images {
 
   private named(name: string): ImageRecord | undefined {
     return [...this.records.values()].find((r) => sameName(r.name, name))
-  }
-
-  private async isWhole(record: ImageRecord): Promise<boolean> {
-    return stat(this.path(record)).then(({ size }) => size === record.bytes, () => false)
   }
 
   private write(record: ImageRecord): Promise<void> { return writeDurably(this.recordPath(record), JSON.stringify(record)) }

@@ -4,14 +4,15 @@
 import { createHash } from 'node:crypto'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
+import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import type { Log } from '../base/log.js'
-import { readableOr, readRecord, type Form } from '../base/records.js'
+import type { Form } from '../base/records.js'
 import { diskFormatOf } from '../base/source.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { imageNameForm, sameName, type DiskImage } from '../slices/disk-image.js'
 import type { Hypervisor } from './hypervisor/hypervisor.js'
+import { openImageRecords } from './image-records.js'
 import { importImage } from './import-image.js'
 import type { Layers } from './layers.js'
 
@@ -61,18 +62,11 @@ export class LocalImages {
   }
 
   async open(): Promise<void> {
-    const { folder, log } = this.at
-    await makeFolder(folder)
-    const files = await readdir(folder)
-    for (const file of files.filter((f) => f.endsWith('.json'))) {
-      const lost = (why: string) => log.warn({ why }, 'the record of an image of the operator cannot be read: the image is made anew')
-      const record = await readableOr(() => readRecord(join(folder, file), form), lost)
-      const isWhole = record && await stat(this.path(record.image)).then(({ size }) => size === record.image.bytes, () => false)
-      if (isWhole) this.records.set(record.file, record)
-      else await removeDurably(join(folder, file))
-    }
-    const known = new Set([...this.records.values()].flatMap(({ image: { id } }) => [`${id}.json`, `${id}.qcow2`]))
-    for (const file of files.filter((f) => !known.has(f))) await rm(join(folder, file), { force: true })
+    const records = await openImageRecords(this.at.folder, {
+      form, idOf: ({ image }) => image.id, bytesOf: ({ image }) => image.bytes,
+      onLost: (why) => this.at.log.warn({ why }, 'the record of an image of the operator cannot be read: the image is made anew'),
+    })
+    for (const record of records) this.records.set(record.file, record)
   }
 
   /** Looks at the folder. Never fails, and never twice at once. */
