@@ -2,71 +2,13 @@
 // coordinator and participant are the product's own. What surrounds them in the product does I/O (snapshots/take.ts,
 // hosts/participants.ts, cut-host.ts, cut-vm.ts, overlay/switch.ts); here it is told again in steps between which anything may
 // happen: who is admitted, what each work does to VM, switch and parts, who may decide.
-import { isOver as isLed, newCoordinator, stepCoordinator, type CoordinatorEvent, type CoordinatorState } from '../../snapshots/coordinator.js'
+import { isOver as isLed, newCoordinator, stepCoordinator, type CoordinatorEvent } from '../../snapshots/coordinator.js'
 import type { HostCutAsk, HostReport, Outcome } from '../../snapshots/messages.js'
+import { isOver, newParticipant, stepParticipant, type ParticipantEvent, type Work } from '../../snapshots/participant.js'
 import {
-  isOver, newParticipant, stepParticipant, type ParticipantEvent, type ParticipantState, type Work,
-} from '../../snapshots/participant.js'
+  copyOf, forward, isVain, nameOf, raise, tell, without, type CutBounds, type CutState, type Defect, type Fault, type Host, type HostCut, type Lead, type Message,
+} from './cut-state.js'
 import type { Move, WorldOf } from './every-state.js'
-
-/** What may go wrong, each at any moment; deadlines, expiries and the switch that goes forward may come at any moment anyway. */
-export const allFaults = [
-  'lose', 'double', 'host-lost', 'work fails', 'agent restarts', 'switch restarts', 'no room', 'worker dies', 'worker is slow',
-] as const
-export type Fault = (typeof allFaults)[number]
-/** Deliberate mistakes, to see that they are found. */
-export type Defect = 'none' | 'void beside the cut' | 'two decisions' | 'expires when sealed' | 'outcome goes first' | 'epoch again' | 'commit early'
-
-export interface CutBounds {
-  hosts: number
-  attempts: 1 | 2
-  kind: 'live' | 'suspend'
-  faults: readonly Fault[]
-  /** So many faults at most. */
-  count: number
-  /** Each work of a host is one step. */
-  coarse?: boolean
-  defect?: Defect
-}
-
-interface Lead { op: string; k: number; token: number; alive: boolean; state: CoordinatorState }
-interface HostCut {
-  state: ParticipantState
-  /** Works under way: the next step of each. */
-  under: Partial<Record<Work, number>>
-  /** This agent has begun to void it. */
-  isVoid: boolean
-  /** It has stood since it was stopped for this cut. */
-  stood: boolean
-  prepared: boolean
-  /** An image was saved, and the VM has stood from its flip to it. */
-  image: boolean
-  part: boolean
-}
-interface Host {
-  k: number
-  token: number
-  vm: 'runs' | 'stands' | 'ended'
-  cuts: Record<string, HostCut>
-  net: { epoch: number; prepared: number; open: string; gated: boolean; verdicts: Record<string, 'cut' | 'forward'> }
-}
-type Message =
-  | { to: 'host'; host: number; op: string; ask: 'prepare' | 'cut' | 'seal' | 'tell'; outcome?: Outcome; fenced?: boolean }
-  | { to: 'lead'; op: string; event: CoordinatorEvent }
-  | { to: 'store'; op: string; want: Outcome }
-  | { to: 'agent'; host: number; op: string; why: string }
-export interface CutState {
-  leads: Lead[]
-  hosts: Host[]
-  flying: Message[]
-  outcomes: Record<string, Outcome>
-  /** Folders of attempts that were removed, and how far. */
-  gone: Record<string, 'outcome' | 'all'>
-  /** How often an outcome was written. */
-  decided: Record<string, number>
-  faults: number
-  broken: string
-}
 
 const slice = 's'
 const run = '0000000100000000'
@@ -75,7 +17,6 @@ const reports: Partial<Record<Work, HostReport>> = {
   cut: { progress: 'cut', switchBootId: 'b', vms: [] },
   seal: { progress: 'sealed', vms: [], channels: { name: '', bytes: 0, digest: '' }, log: {} as never },
 }
-const nameOf = (host: number): string => `h${host + 1}`
 
 export class CutWorld implements WorldOf<CutState> {
   readonly first: CutState
@@ -321,7 +262,7 @@ export class CutWorld implements WorldOf<CutState> {
       add(`the switch of ${nameOf(h)} goes forward`, (s) => {
         const { net } = s.hosts[h]!
         s.flying.push({ to: 'agent', host: h, op: net.open, why: 'forward' })
-        this.forward(s, h, s.leads.find((l) => l.op === net.open)!.k)
+        forward(s, h, s.leads.find((l) => l.op === net.open)!.k)
       })
     }
   }
@@ -360,7 +301,7 @@ export class CutWorld implements WorldOf<CutState> {
       case 'cut 2':
         if (host.net.open !== op || host.net.verdicts[k]) return fail()
         host.net.verdicts[k] = 'cut'
-        this.raise(state, h, k)
+        raise(state, h, k)
         return
       case 'cut 3':
         if (!cut.stood) return fail()
@@ -374,7 +315,7 @@ export class CutWorld implements WorldOf<CutState> {
       case 'seal 0': cut.part = true; return done()
       case 'end 0': if (this.bounds.kind === 'suspend') host.vm = 'ended'; return done()
       case 'void 0': return this.letRun(host)
-      case 'void 1': this.forward(state, h, k); return
+      case 'void 1': forward(state, h, k); return
       case 'void 2':
         this.letRun(this.defect === 'void beside the cut' ? undefined : host)
         Object.assign(cut, { prepared: false, part: false })
@@ -393,21 +334,8 @@ export class CutWorld implements WorldOf<CutState> {
     const { net } = state.hosts[h]!
     if (k <= Math.max(net.epoch, net.prepared) && net.open !== op && this.defect !== 'epoch again') return false
     Object.assign(net, { open: op, prepared: k, gated: false })
-    this.raise(state, h, Math.max(net.epoch, k - 1))
+    raise(state, h, Math.max(net.epoch, k - 1))
     return true
-  }
-
-  private forward(state: CutState, h: number, k: number): void {
-    const { net } = state.hosts[h]!
-    net.verdicts[k] ??= 'forward'
-    this.raise(state, h, Math.max(net.epoch, k))
-    Object.assign(net, { open: '', gated: false })
-  }
-
-  private raise(state: CutState, h: number, epoch: number): void {
-    const { net } = state.hosts[h]!
-    if (epoch < net.epoch) state.broken = `${nameOf(h)} went back to epoch ${epoch}`
-    net.epoch = epoch
   }
 
   // ---- faults
@@ -454,7 +382,7 @@ export class CutWorld implements WorldOf<CutState> {
       if (may('switch restarts') && cuts.length > 0) {
         add(`the switch of ${nameOf(h)} restarts`, (s) => {
           const { net } = s.hosts[h]!
-          this.raise(s, h, Math.max(net.prepared, net.epoch))
+          raise(s, h, Math.max(net.prepared, net.epoch))
           Object.assign(net, { open: '', gated: false, verdicts: {} })
         })
       }
@@ -469,43 +397,5 @@ export class CutWorld implements WorldOf<CutState> {
     for (const op of Object.keys(host.cuts)) this.participate(state, h, op, { type: 'restarted' })
     const held = Object.values(host.cuts).some((cut) => this.bounds.kind === 'suspend' && ['sealed', 'ending'].includes(cut.state.phase))
     if (!held) this.letRun(host)
-  }
-}
-
-const without = (under: HostCut['under'], work: Work): HostCut['under'] =>
-  Object.fromEntries(Object.entries(under).filter(([other]) => other !== work))
-
-/** What may be changed by a move is copied; what step functions and messages are made of is never changed. */
-function copyOf(s: CutState): CutState {
-  return {
-    ...s, leads: s.leads.map((l) => ({ ...l })), flying: [...s.flying], outcomes: { ...s.outcomes }, gone: { ...s.gone }, decided: { ...s.decided },
-    hosts: s.hosts.map((h) => ({
-      ...h, net: { ...h.net, verdicts: { ...h.net.verdicts } },
-      cuts: Object.fromEntries(Object.entries(h.cuts).map(([op, cut]) => [op, { ...cut, under: { ...cut.under } }])),
-    })),
-  }
-}
-
-const ladder = ['none', 'prepared', 'cut', 'sealed', 'told']
-
-/** Whenever this arrives, nothing comes of it: it may as well arrive now. */
-function isVain(state: CutState, message: Message): boolean {
-  if (message.to !== 'lead') return false
-  const { alive, state: lead } = state.leads.find((l) => l.op === message.op)!
-  if (!alive || isLed(lead)) return true
-  const { event } = message
-  return event.type === 'report' && ladder.indexOf(event.report.progress) <= ladder.indexOf(lead.progress[event.host]!)
-}
-
-function tell(message: Message): string {
-  switch (message.to) {
-    case 'host': return `${message.ask}${message.outcome ? ` ${message.outcome}` : ''} of ${message.op} to ${nameOf(message.host)}${message.fenced ? ', waiting' : ''}`
-    case 'agent': return `${message.op} went forward, to ${nameOf(message.host)}`
-    case 'store': return `${message.op} wants ${message.want}`
-    default: {
-      const { event } = message
-      return event.type === 'report' ? `${event.report.progress} of ${message.op} from ${event.host}`
-        : event.type === 'refused' ? `refusal of ${message.op} from ${event.host}` : `${event.type} of ${message.op}`
-    }
   }
 }

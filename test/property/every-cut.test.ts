@@ -3,7 +3,8 @@
 // Whatever comes: at most one outcome, a commit that is whole, every VM runs in the end, epochs only grow. `npm run exhaustive` visits
 // larger worlds.
 import assert from 'node:assert/strict'
-import { CutWorld, allFaults, type CutBounds, type Defect } from '../exhaustive/cut-world.js'
+import { allFaults, type CutBounds, type Defect } from '../exhaustive/cut-state.js'
+import { CutWorld } from '../exhaustive/cut-world.js'
 import { everyState } from '../exhaustive/every-state.js'
 
 const one: CutBounds = { hosts: 1, attempts: 1, kind: 'live', faults: allFaults, count: 1 }
