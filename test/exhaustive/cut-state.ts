@@ -1,6 +1,6 @@
 // What CutWorld's states are made of: coordinators, hosts with their switch, what flies between them, what was decided.
 import { isOver as isLed, type CoordinatorEvent, type CoordinatorState } from '../../snapshots/coordinator.js'
-import type { Outcome } from '../../snapshots/messages.js'
+import type { HostReport, Outcome } from '../../snapshots/messages.js'
 import type { ParticipantState, Work } from '../../snapshots/participant.js'
 
 /** What may go wrong, each at any moment; deadlines, expiries and the switch that goes forward may come at any moment anyway. */
@@ -60,6 +60,13 @@ export interface CutState {
   decided: Record<string, number>
   faults: number
   broken: string
+}
+
+/** What a host answers when a work is done. */
+export const reports: Partial<Record<Work, HostReport>> = {
+  prepare: { progress: 'prepared', switchBootId: 'b' },
+  cut: { progress: 'cut', switchBootId: 'b', vms: [] },
+  seal: { progress: 'sealed', vms: [], channels: { name: '', bytes: 0, digest: '' }, log: {} as never },
 }
 
 export const nameOf = (host: number): string => `h${host + 1}`

@@ -3,20 +3,16 @@
 // hosts/participants.ts, cut-host.ts, cut-vm.ts, overlay/switch.ts); here it is told again in steps between which anything may
 // happen: who is admitted, what each work does to VM, switch and parts, who may decide.
 import { isOver as isLed, newCoordinator, stepCoordinator, type CoordinatorEvent } from '../../snapshots/coordinator.js'
-import type { HostCutAsk, HostReport, Outcome } from '../../snapshots/messages.js'
+import type { HostCutAsk, Outcome } from '../../snapshots/messages.js'
 import { isOver, newParticipant, stepParticipant, type ParticipantEvent, type Work } from '../../snapshots/participant.js'
 import {
-  copyOf, forward, isVain, nameOf, raise, tell, without, type CutBounds, type CutState, type Defect, type Fault, type Host, type HostCut, type Lead, type Message,
+  copyOf, forward, isVain, nameOf, raise, reports, tell, without, type CutBounds, type CutState, type Defect, type Fault, type Host, type HostCut, type Lead,
+  type Message,
 } from './cut-state.js'
 import type { Move, WorldOf } from './every-state.js'
 
 const slice = 's'
 const run = '0000000100000000'
-const reports: Partial<Record<Work, HostReport>> = {
-  prepare: { progress: 'prepared', switchBootId: 'b' },
-  cut: { progress: 'cut', switchBootId: 'b', vms: [] },
-  seal: { progress: 'sealed', vms: [], channels: { name: '', bytes: 0, digest: '' }, log: {} as never },
-}
 
 export class CutWorld implements WorldOf<CutState> {
   readonly first: CutState
