@@ -23,6 +23,7 @@ import { openMetrics } from './metrics.js'
 import { serveMetrics } from './metrics-server.js'
 import { noteCatalogue } from './snapshot-jobs.js'
 import { SnapshotRoom } from './snapshot-room.js'
+import { strayLook } from './stray-snapshots.js'
 import { recoverSlices } from './recovery.js'
 import { openWebhook } from './webhook.js'
 import { noteHostChange, noteHosts, noteReport, reconcile, reconcileUnanswered } from './vm-watch.js'
@@ -114,12 +115,14 @@ const watching = setInterval(() => {
   }
   void work().catch(complain('the clock work failed')).finally(() => { busy = false })
 }, watchMs)
+const lookForStrays = strayLook(parts)
 const counting = setInterval(() => {
   const work = async () => {
     await noteHosts(parts)
     await reconcileUnanswered(parts)
     await mendLocks(parts)
     await sweepKept(parts)
+    await lookForStrays()
   }
   void work().catch(complain('the hosts could not be noted'))
 }, hostsMs)

@@ -109,4 +109,8 @@ export interface Snapshots {
   freeBytes(): Promise<number>
   /** Ends what a dead worker left open: obeys an outcome that is there, links `abort` where there is none. */
   recover(): Promise<void>
+  /** The folders of a slice's snapshots by their names: whole ones, and what became none. */
+  names(slice: string): Promise<string[]>
+  /** The same for one slice. Before: no operation is at work on it. */
+  endOpen(slice: string): Promise<void>
 }

@@ -15,6 +15,9 @@ export interface MemorySnapshots extends Snapshots {
   open: { now: number; most: number }
   /** Free where snapshots are kept, and what each snapshot takes of it. */
   disk: { free: number; each: number }
+  /** Folders of no snapshot, of every slice, and how often somebody has removed them. */
+  strays: string[]
+  swept: number
 }
 
 export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): MemorySnapshots {
@@ -45,7 +48,7 @@ export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): M
   }
 
   const snapshots: MemorySnapshots = {
-    requests: [], failNext: undefined, meanwhile: undefined, open: { now: 0, most: 0 }, disk: { free: 1e10, each: 1000 },
+    requests: [], failNext: undefined, meanwhile: undefined, open: { now: 0, most: 0 }, disk: { free: 1e10, each: 1000 }, strays: [], swept: 0,
     async take(request, preempted) {
       snapshots.requests.push(request)
       snapshots.open.most = Math.max(snapshots.open.most, ++snapshots.open.now)
@@ -72,6 +75,11 @@ export function openMemorySnapshots(at: { hosts: MemoryHosts; clock: Clock }): M
     list: async (slice) => structuredClone(of(slice)),
     freeBytes: async () => snapshots.disk.free,
     recover: async () => { recoveries++ },
+    names: async (slice) => [...of(slice).map((e) => e.id), ...snapshots.strays],
+    endOpen: async () => {
+      snapshots.swept++
+      snapshots.strays.splice(0)
+    },
   }
   return snapshots
 }

@@ -266,12 +266,14 @@ export class Site implements Slice {
       }
       void work().catch(complain('the clock work failed')).finally(() => { busy = false })
     }, 1_000)
+    const lookForStrays = p.strays.strayLook(parts)
     setInterval(() => {
       const work = async () => {
         await p.watch.noteHosts(parts)
         await p.watch.reconcileUnanswered(parts)
         await p.periodic.mendLocks(parts)
         await p.kept.sweepKept(parts)
+        await lookForStrays()
       }
       void work().catch(complain('the hosts could not be noted'))
     }, 5_000)
