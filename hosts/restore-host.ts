@@ -18,8 +18,8 @@ import type { Vm, VmInstance } from './hypervisor/hypervisor.js'
 import type { SliceMarks } from './slice-marks.js'
 import { takeOver } from './take-over.js'
 
-/** `givenUp`: it is to be removed, and that has not come to its end yet. */
-interface Ready { journal: Journal; vms: Vm[]; replayed: number; readyAt: number; givenUp?: true }
+/** `givenUp`: it is to be removed, and that has not come to its end yet. `uncounted`: a switch came anew while VMs of it ran already. */
+interface Ready { journal: Journal; vms: Vm[]; replayed: number; readyAt: number; givenUp?: true; uncounted?: true }
 interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
 export const restoreJournalForm: Form<Journal> = {
   format: 1, is: ({ order, instances }) => typeof order.op === 'string' && typeof order.slice === 'string' && Array.isArray(instances),
@@ -165,8 +165,9 @@ export class RestoreHost {
     }
     faultPoint('agent.restore.old-ended')
     await this.at.marks.raise(order.slice, { current: order.run })
-    await this.connectAgain(order, restore.vms)
+    await this.connectAgain(restore)
     await Promise.all(restore.vms.map((vm) => this.resumeOrMourn(vm)))
+    faultPoint('agent.restore.resumed')
     await Promise.all(order.vms.map(({ vm }) => this.at.switchLink.ask('thaw', { slice: order.slice, run: order.run, k: order.epoch, op: order.op, vm })))
     faultPoint('agent.restore.running')
     const runningAt = this.at.clock.now()
@@ -175,6 +176,7 @@ export class RestoreHost {
       if (!this.inPlace(order, vm.instance.spec.vm)) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
       faultPoint('agent.restore.replaced')
     }
+    if (restore.uncounted) await this.at.registry.calibrateSlice(order.slice)
     const frame = await this.firstFrames(order)
     const went: WentReport = { runningAt, ...(frame !== undefined ? { firstFrameMs: frame } : {}) }
     restore.journal.went = went
@@ -266,24 +268,37 @@ export class RestoreHost {
     if (digest !== part.digest) throw new Failure('damaged', `part ${part.name} is not what was sealed: the snapshot cannot be restored`)
   }
 
-  private async connect(order: RestoreOrder, vms: Vm[]): Promise<number> {
+  private async connect(order: RestoreOrder, vms: Vm[], ran: Vm[] = []): Promise<number> {
     const { slice, run } = order
     await this.at.switchLink.ask('openRun', { slice, run, epoch: order.epoch })
     const counting = new Map(order.ports.map((p) => [p.port, {
-      seq: p.seq, ...(p.witnessed ? { base: { usedRx: p.usedRx, usedTx: p.usedTx, vring: p.vring } } : {}),
+      seq: p.seq, gated: true, ...(p.witnessed ? { base: { usedRx: p.usedRx, usedTx: p.usedTx, vring: p.vring } } : {}),
     }]))
-    for (const vm of vms) await this.at.registry.connect(vm.instance, counting)
+    for (const vm of vms) {
+      if (ran.includes(vm)) await this.at.registry.connectAgain(vm)
+      else await this.at.registry.connect(vm.instance, counting)
+    }
     const { frames } = await this.at.switchLink.ask('replay', { slice, run, file: this.part(order, order.channels) })
     return frames
   }
 
-  /** A switch that was restarted since READY knows nothing of the new run: ports and recorded frames again. One that knows it has them. */
-  private async connectAgain(order: RestoreOrder, vms: Vm[]): Promise<void> {
-    const known = await this.at.switchLink.ask('stats', { slice: order.slice, run: order.run }).then(() => true, (error: unknown) => {
-      if (error instanceof Refusal && error.code === 'not-found') return false
+  /**
+   * A switch that was restarted since READY knows nothing of the new run: ports and recorded frames again. GO may have come as far as
+   * letting VMs run before: those have had their frames, and what they have sent since is counted by nobody (cut protocol, hole 44).
+   */
+  private async connectAgain(restore: Ready): Promise<void> {
+    const { order } = restore.journal
+    const known = await this.at.switchLink.ask('stats', { slice: order.slice, run: order.run }).then(({ ports }) => ports, (error: unknown) => {
+      if (error instanceof Refusal && error.code === 'not-found') return []
       throw error
     })
-    if (!known) await this.connect(order, vms)
+    const lacks = (vm: Vm) => vm.instance.spec.nics.some((nic) => !known.some((p) => p.port === nic.port && p.replayed !== false))
+    const vms = restore.vms.filter((vm) => vm.ended === undefined)
+    if (!vms.some(lacks)) return
+    const runs = await Promise.all(vms.map((vm) => vm.isRunning()))
+    const ran = vms.filter((_, i) => runs[i])
+    if (ran.length > 0) restore.uncounted = true
+    await this.connect(order, vms, ran)
   }
 
   /** The VM of the new run, where it has taken its place already: an agent may die after that, and the next one goes on from there. */

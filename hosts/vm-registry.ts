@@ -155,12 +155,20 @@ export class VmRegistry {
     const marks = await this.at.marks.countSwitchBoot(slice)
     for (const vm of this.live.values()) {
       if (vm.instance.spec.slice !== slice) continue
-      const { run, spec } = vm.instance
-      await this.at.switchLink.ask('openRun', { slice, run, epoch: marks.k })
-      const seq = marks.switchBoots * 2 ** 32
-      await this.connect(vm.instance, new Map(spec.nics.map((nic) => [nic.port, { seq, reconnected: true }])))
+      await this.at.switchLink.ask('openRun', { slice, run: vm.instance.run, epoch: marks.k })
+      await this.connectCounted(vm, marks.switchBoots)
     }
-    await this.outsideCuts(slice, () => this.calibrateSlice(slice))
+    await this.calibrateSlice(slice)
+  }
+
+  /** One VM that ran before its switch began. Before: its run is open there. */
+  async connectAgain(vm: Vm): Promise<void> {
+    await this.connectCounted(vm, (await this.at.marks.countSwitchBoot(vm.instance.spec.slice)).switchBoots)
+  }
+
+  /** Numbers of frames that no earlier switch has given. */
+  private connectCounted({ instance }: Vm, switchBoots: number): Promise<void> {
+    return this.connect(instance, new Map(instance.spec.nics.map((nic) => [nic.port, { seq: switchBoots * 2 ** 32, reconnected: true }])))
   }
 
   /** What may not happen in a cut (it stops VMs, or changes their disks), and what begins one: one of them at a time. */
@@ -168,7 +176,12 @@ export class VmRegistry {
     return this.turns.run(beside(slice), work)
   }
 
-  private async calibrateSlice(slice: string): Promise<void> {
+  /** After: all VMs of the slice have a counting base again. */
+  async calibrateSlice(slice: string): Promise<void> {
+    await this.outsideCuts(slice, () => this.calibrateAll(slice))
+  }
+
+  private async calibrateAll(slice: string): Promise<void> {
     await this.at.cutIsOver(slice)
     for (const vm of this.runningOf(slice)) {
       const name = vm.instance.spec.vm

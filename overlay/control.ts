@@ -14,6 +14,8 @@ export interface PortRequest extends NetRef {
   base?: Base
   /** The run was here before this switch began. */
   reconnected?: boolean
+  /** Nothing is delivered before `replay` and `thaw`: recorded frames come first. */
+  gated?: boolean
   /** The links over which frames of other ports come to this one. */
   shapes?: readonly InboundShape[]
 }
@@ -41,7 +43,10 @@ export interface SwitchAsks {
   forward: [CutRef, null]
   /** After: the channel log is written to `file`, synced, and never grows again. */
   closeLog: [CutRef & { file: string }, ClosedLog]
-  /** Frames of a log enter a new run, as its first epoch, before everything else. After: every port of it is gated; `thaw` it when its VM runs. */
+  /**
+   * Frames of a log enter a new run, as its first epoch, before everything else, once: a port that has had its frames, or whose VM ran before
+   * this switch began, gets none. After: every other port is gated; `thaw` it when its VM runs.
+   */
   replay: [NetRef & { file: string }, { frames: number }]
   stats: [NetRef, NetStats]
 }
@@ -61,7 +66,7 @@ export interface ClosedLog {
 export interface NetStats {
   bootId: string
   epoch: number
-  ports: { port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number; flying: number }[]
+  ports: { port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number; flying: number; replayed?: boolean }[]
 }
 
 /** Notifications of a switch to its agent. */

@@ -44,6 +44,8 @@ export class Port {
   readonly lan: string
   epoch: number
   gated = false
+  /** It has had the recorded frames of its run, or its VM ran before this switch began. */
+  replayed = false
   link: PortLink | undefined
   /** Frames read from the VM in this run; also the last sequence number given. */
   seq: number
@@ -113,6 +115,7 @@ export class Port {
 
   /** Frames of a channel log enter before everything else, in their order. */
   replay(frames: Frame[]): void {
+    this.replayed = true
     for (const frame of frames) addTo(this.channel(frame.source).born, frame.source, frame.seq)
     this.putAtHead(frames.map((frame) => ({ frame, heldSince: 0, logged: [] })))
     this.pump()

@@ -73,7 +73,7 @@ export class SliceNet {
     this.events = events
   }
 
-  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[]; reconnected?: boolean }): Port {
+  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[]; reconnected?: boolean; gated?: boolean }): Port {
     if (this.members.has(at.id)) throw new Refusal('exists', `port ${at.id} of slice ${this.slice} is there already`)
     const port = new Port({ ...at, epoch: this.epoch }, {
       rule: () => this.rule,
@@ -82,6 +82,8 @@ export class SliceNet {
       onHeld: (t) => this.events.onHeld(t),
       onFlight: (due) => this.events.onFlight(due),
     })
+    port.gated = at.gated ?? false
+    port.replayed = at.reconnected ?? false
     // The same run loses the same frames, another one others; so do the two directions of a link.
     for (const { from, ...shape } of at.shapes ?? []) port.shape(from, shape, seededFractions(`${this.slice} ${this.run} ${from} ${at.id}`))
     this.members.set(at.id, { port, mac: at.mac, base: at.base, readAtBase: 0, writtenAtBase: 0, reconnected: at.reconnected ?? false })

@@ -130,6 +130,7 @@ export class Switch {
     const port = net.addPort({
       id: ask.port, vm: ask.vm, lan: ask.lan, mac: ask.mac, seq: ask.seq, ...(ask.base ? { base: ask.base } : {}),
       ...(ask.shapes ? { shapes: ask.shapes } : {}), ...(ask.reconnected ? { reconnected: true } : {}),
+      ...(ask.gated ? { gated: true } : {}),
     })
     port.link = new VmLink(ask.socket, {
       onFrame: (bytes) => net.ingress(port, bytes),
@@ -244,10 +245,9 @@ export class Switch {
   private async replay(ask: NetRef & { file: string }): Promise<{ frames: number }> {
     const { net } = this.find(ask)
     const logged = decodeLog(ask.slice, await readFile(ask.file))
-    for (const port of net.ports()) {
+    for (const port of net.ports().filter((p) => !p.replayed)) {
       port.gated = true // a VM that stands takes frames too: after a restart of this switch they would come a second time
-      const mine = logged.filter((f) => f.to === port.id).map((f) => ({ ...f.frame, run: ask.run, epoch: net.epoch }))
-      if (mine.length > 0) port.replay(mine)
+      port.replay(logged.filter((f) => f.to === port.id).map((f) => ({ ...f.frame, run: ask.run, epoch: net.epoch })))
     }
     return { frames: logged.length }
   }
@@ -258,7 +258,7 @@ export class Switch {
       bootId: this.at.bootId, epoch: net.epoch,
       ports: net.ports().map((p) => ({
         port: p.id, vm: p.vm, epoch: p.epoch, gated: p.gated, framesRead: p.framesRead, framesWritten: p.framesWritten,
-        waiting: p.waitingFrames, flying: p.flyingFrames,
+        waiting: p.waitingFrames, flying: p.flyingFrames, replayed: p.replayed,
       })),
     }
   }

@@ -143,7 +143,7 @@ export const faults: Record<string, Fault> = {
 /** Where in the product a process dies, by name; each is a fault of its own, too. */
 const points = [
   'agent.preparing', 'agent.prepared', 'agent.cutting', 'agent.saved', 'agent.sealing', 'agent.sealed', 'agent.ending', 'agent.done', 'agent.voiding', 'agent.void',
-  'agent.cut.gated', 'agent.cut.stopped', 'agent.cut.flipped', 'agent.cut.resumed', 'agent.restore.loaded', 'agent.restore.old-ended', 'agent.restore.running',
+  'agent.cut.gated', 'agent.cut.stopped', 'agent.cut.flipped', 'agent.cut.resumed', 'agent.restore.loaded', 'agent.restore.old-ended', 'agent.restore.resumed', 'agent.restore.running',
   'agent.restore.replaced', 'agent.collapse.merged', 'agent.collapse.noted', 'agent.collapse.replaced', 'worker.preparing', 'worker.cutting', 'worker.sealing', 'worker.deciding',
   'worker.telling', 'worker.over', 'worker.before-outcome', 'worker.after-outcome', 'worker.restore.ready', 'worker.restore.decided', 'worker.rollback.kept',
 ]

@@ -4,6 +4,7 @@
 //   vms 3                                  two, where nothing is said
 //   on "cut cutting -> saved" fault agent  once, when a line of the log has this text; also: dies, kill
 //   kill switch h1                         a process dies now; also: kill the newest vm
+//   dies agent.sealed                      a process dies when it comes to that point; `dies agent.sealed switch h1`: that one dies then
 //   begin snapshot s-1                     kinds as in slices/operation.ts; `as policy`: on the policy's behalf
 //   ended done                             waits for what was begun last, and it has ended so
 //   fault full-disk for 300                begins a fault (faults.ts); without `for` it lasts to the end of the scenario
@@ -60,6 +61,6 @@ function now(line: string, site: Site): void {
   if (verb === 'fault') begin(site, name!, ms === undefined ? undefined : Number(ms))
   else if (line === 'kill the newest vm') [...site.machines].at(-1)?.kill('its process was killed')
   else if (verb === 'kill') site.kill(line.slice('kill '.length))
-  else if (verb === 'dies') site.w.deathAt = { point: name!, proc: '' }
+  else if (verb === 'dies') site.w.deathAt = { point: name!, proc: line.slice(`dies ${name!} `.length) }
   else throw new Error(`a scenario does not know: ${line}`)
 }

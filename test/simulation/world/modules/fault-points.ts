@@ -5,8 +5,9 @@ export const armFaults = (): void => undefined
 
 export function faultPoint(name: string): void {
   const w = world()
-  const proc = w.current
-  if (!proc?.alive || w.deathAt?.point !== name) return
+  const { current } = w
+  if (!current?.alive || w.deathAt?.point !== name) return
+  const proc = w.deathAt.proc === '' ? current : w.procs.find((p) => p.name === w.deathAt!.proc) ?? current
   w.deathAt = undefined
   w.probe(`death at ${name}`)
   w.kill(proc, `at ${name}`)
