@@ -41,5 +41,7 @@ async function mend(at: JobParts, uuid: string): Promise<void> {
 async function differenceOf(at: JobParts, uuid: string): Promise<string> {
   const named = new Set(((await at.store.snapshots(uuid)) as SnapshotEntry[]).map((e) => e.id))
   const there = new Set(await at.snapshots.names(uuid))
-  return [...[...there].filter((id) => !named.has(id)).map((id) => `+${id}`), ...[...named].filter((id) => !there.has(id)).map((id) => `-${id}`)].sort().join(' ')
+  const lacking = [...there].filter((id) => !named.has(id)).map((id) => `+${id}`)
+  const gone = [...named].filter((id) => !there.has(id)).map((id) => `-${id}`)
+  return [...lacking, ...gone].sort().join(' ')
 }

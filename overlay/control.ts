@@ -66,7 +66,11 @@ export interface ClosedLog {
 export interface NetStats {
   bootId: string
   epoch: number
-  ports: { port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number; flying: number; replayed?: boolean }[]
+  ports: {
+    port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number; flying: number
+    /** It has had the recorded frames of its run, or is to have none; absent: an older switch. */
+    replayed?: boolean
+  }[]
 }
 
 /** Notifications of a switch to its agent. */

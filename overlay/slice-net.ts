@@ -40,6 +40,9 @@ export interface PortLatch {
   born: { to: number; tally: Tally }[]
 }
 
+interface NewPort {
+  id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[]; reconnected?: boolean; gated?: boolean
+}
 interface Member { port: Port; mac: string; base: Base | undefined; readAtBase: number; writtenAtBase: number; reconnected: boolean }
 type CutVerdict = { cut: string } | 'forward'
 
@@ -73,7 +76,7 @@ export class SliceNet {
     this.events = events
   }
 
-  addPort(at: { id: number; vm: string; lan: string; mac: string; seq: number; base?: Base; shapes?: readonly InboundShape[]; reconnected?: boolean; gated?: boolean }): Port {
+  addPort(at: NewPort): Port {
     if (this.members.has(at.id)) throw new Refusal('exists', `port ${at.id} of slice ${this.slice} is there already`)
     const port = new Port({ ...at, epoch: this.epoch }, {
       rule: () => this.rule,

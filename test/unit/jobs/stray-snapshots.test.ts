@@ -53,7 +53,7 @@ describe('folders of snapshots that the catalogue does not name', () => {
 
   it('are tried again when that failed', async () => {
     const { w, look } = await opened()
-    const { endOpen } = w.snapshots
+    const endOpen = w.snapshots.endOpen.bind(w.snapshots)
     w.snapshots.endOpen = async (slice) => {
       w.snapshots.endOpen = endOpen
       throw new Error(`the disk of ${slice} is full`)
