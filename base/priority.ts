@@ -6,25 +6,33 @@ import koffi from 'koffi'
 import { readdirSync } from 'node:fs'
 import { setPriority } from 'node:os'
 
-/** In the order in which they run: who leads a cut; who is waited for; what is waited for and takes its time; all else; what nobody waits for. */
-export type Urgency = 'leading' | 'urgent' | 'soon' | 'ordinary' | 'behind'
+/**
+ * In the order in which they run: who leads a cut; who is waited for; what is waited for and takes its time; all else; what nobody waits for; and
+ * what gives way at once to whoever wakes up.
+ */
+export type Urgency = 'leading' | 'urgent' | 'soon' | 'ordinary' | 'behind' | 'last'
 
 const libc = koffi.load('libc.so.6')
 const setScheduler = libc.func('int sched_setscheduler(int thread, int policy, void *parameters)') as (
   thread: number, policy: number, parameters: Buffer) => number
+const getScheduler = libc.func('int sched_getscheduler(int thread)') as (thread: number) => number
 /** Threads that a real-time thread makes begin as ordinary ones: QEMU's writing of memory must not stand in the way of what lets the VM run. */
-const policies = { other: 0, roundRobin: 2 | 0x4000_0000 /* SCHED_RESET_ON_FORK */ }
+const policies = { other: 0, roundRobin: 2 | 0x4000_0000 /* SCHED_RESET_ON_FORK */, idle: 5 }
 const realTime: Partial<Record<Urgency, number>> = { leading: 3, urgent: 2, soon: 1 }
 
 /** Sets threads by their ids (Linux schedules threads). What may not be done, or is gone, is let be: it costs time and no correctness. */
-export function setUrgency(threads: number[], urgency: Urgency): void {
+export function setUrgency(threads: readonly number[], urgency: Urgency): void {
   const parameters = Buffer.alloc(4)
   parameters.writeInt32LE(realTime[urgency] ?? 0)
+  const policy = realTime[urgency] !== undefined ? policies.roundRobin : urgency === 'last' ? policies.idle : policies.other
   for (const thread of threads) {
-    setScheduler(thread, realTime[urgency] === undefined ? policies.other : policies.roundRobin, parameters)
-    if (realTime[urgency] === undefined) setNice(thread, urgency === 'behind' ? 19 : 0)
+    setScheduler(thread, policy, parameters)
+    if (policy === policies.other) setNice(thread, urgency === 'behind' ? 19 : 0)
   }
 }
+
+/** Has this thread got a real-time class? One that asked for it and was refused must not give it to others. */
+export const mayRush = (thread: number): boolean => getScheduler(thread) >= policies.roundRobin
 
 /** The thread ids of a process; none when it is gone. Synchronous: it is asked for in the middle of a cut. */
 export function threadsOf(pid: number): number[] {
@@ -37,19 +45,26 @@ export function threadsOf(pid: number): number[] {
 
 /** Raises this process above ordinary ones, for all its life, where that is allowed (root); else it stays as it is. */
 export function goFirst(): void {
-  for (const thread of threadsOf(process.pid)) setNice(thread, -10)
+  for (const thread of ours()) setNice(thread, -10)
 }
 
 let leaders = 0
+/** Threads of this process that have a class of their own. */
+const apart = new Set<number>()
+
+/** This thread of ours neither leads with the others nor falls back with them. */
+export function keepApart(thread: number): void { apart.add(thread) }
+
+const ours = (): number[] => threadsOf(process.pid).filter((thread) => !apart.has(thread))
 
 /** This process leads until `stopLeading` was called as often: all its threads, since the first one waits for those that collect garbage. */
 export function lead(): void {
-  if (leaders++ === 0) setUrgency(threadsOf(process.pid), 'leading')
+  if (leaders++ === 0) setUrgency(ours(), 'leading')
 }
 
 export function stopLeading(): void {
   if (leaders === 0 || --leaders > 0) return
-  setUrgency(threadsOf(process.pid), 'ordinary')
+  setUrgency(ours(), 'ordinary')
   goFirst()
 }
 

@@ -14,6 +14,7 @@ import { reserve } from './descriptors.js'
 import { QemuDisk, type Overlay } from './qemu-disk.js'
 import { killProcess, type ProcessRef } from '../process.js'
 import { panicReason, tailOf } from './panic.js'
+import type { Pacer } from './pacer.js'
 import type { Qmp, QmpEvent } from './qmp.js'
 import { rescueFrozenGuest } from './rescue.js'
 
@@ -28,7 +29,7 @@ interface Prepared {
   savedAt?: number
 }
 /** `makeRoom`: see QemuOptions. */
-export interface QemuVmParts { clock: Clock; log: Log; makeRoom: () => Promise<void> }
+export interface QemuVmParts { clock: Clock; log: Log; pacer: Pacer; makeRoom: () => Promise<void> }
 interface QueueStatus { 'used-idx': number; 'vring-desc': number; 'vring-used': number }
 
 /** Device state and stream overhead beside the RAM itself. */
@@ -47,6 +48,7 @@ export class QemuVm implements Vm {
   private readonly qmp: Qmp
   private readonly clock: Clock
   private readonly log: Log
+  private readonly pacer: Pacer
   private readonly makeRoom: () => Promise<void>
   private readonly ending = new Ending()
   private readonly disk: QemuDisk
@@ -60,13 +62,14 @@ export class QemuVm implements Vm {
   private standing = false
   private waitingForRoom = false
 
-  constructor(instance: VmInstance, process: ProcessRef, qmp: Qmp, { clock, log, makeRoom }: QemuVmParts) {
+  constructor(instance: VmInstance, process: ProcessRef, qmp: Qmp, { clock, log, pacer, makeRoom }: QemuVmParts) {
     this.instance = instance
     this.process = process
     this.qmp = qmp
     this.disk = new QemuDisk(instance, qmp)
     this.clock = clock
     this.log = log
+    this.pacer = pacer
     this.makeRoom = makeRoom
     qmp.onEvent(({ event, data }) => {
       if (event === 'STOP' || event === 'RESUME') this.sinceStop.push(event)
@@ -159,12 +162,12 @@ export class QemuVm implements Vm {
     prepared.flipped = true
     this.disk.flipped(prepared.overlay)
     if (resumed) {
-      this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
-      setUrgency(this.savers, 'soon') // first it protects the memory, which is waited for; what lets the VM run must get past it
+      const savers = this.savers = threadsOf(this.process.pid).filter((thread) => !before.includes(thread))
+      setUrgency(savers, 'soon') // first it protects the memory, which is waited for; what lets the VM run must get past it
       const { at } = await resumed
       this.mustHaveStood('RESUME')
       setUrgency(before, 'ordinary')
-      setUrgency(this.savers, 'behind')
+      this.standBack(prepared, savers)
       return { resumedAt: at }
     }
     setUrgency(threadsOf(this.process.pid), 'ordinary') // it stands until all is written: that is no matter of milliseconds
@@ -183,8 +186,16 @@ export class QemuVm implements Vm {
     if (seen !== ['STOP', ...then].join(' ')) throw new Failure('aborted', `${this.instance.spec.clientId} did not stand through its cut: ${seen}`)
   }
 
+  /** It runs on, and first pages that it writes wait for who saves them. */
+  private standBack({ saved }: Prepared, savers: number[]): void {
+    if (!this.pacer.paces) return setUrgency(savers, 'behind')
+    this.pacer.add(savers)
+    const over = () => this.pacer.remove(savers)
+    saved.then(over, over)
+  }
+
   async saveAtFullSpeed(): Promise<void> {
-    setUrgency(this.savers, 'ordinary')
+    if (!this.pacer.paces) setUrgency(this.savers, 'ordinary')
     this.savers = []
   }
 

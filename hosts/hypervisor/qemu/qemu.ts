@@ -12,6 +12,7 @@ import { isAlive, killProcess, startDetached } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
 import { importDisk } from './import.js'
 import { mergeQcow2 } from './merge.js'
+import { Pacer } from './pacer.js'
 import { makeQcow2 } from './qcow2.js'
 import { QemuVm } from './qemu-vm.js'
 import { Qmp } from './qmp.js'
@@ -21,14 +22,16 @@ export class Qemu implements Hypervisor {
   private readonly options: QemuOptions
   private readonly clock: Clock
   private readonly log: Log
+  private readonly pacer: Pacer
 
   constructor(options: QemuOptions, clock: Clock, log: Log) {
     this.options = options
     this.clock = clock
     this.log = log
+    this.pacer = new Pacer(log)
   }
 
-  private get parts() { return { clock: this.clock, log: this.log, makeRoom: () => this.options.makeRoom() } }
+  private get parts() { return { clock: this.clock, log: this.log, pacer: this.pacer, makeRoom: () => this.options.makeRoom() } }
 
   get accelerator(): string { return this.options.accelerator }
   get version(): string { return this.options.version }
