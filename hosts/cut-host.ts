@@ -1,6 +1,7 @@
 // What a host does in a cut: the effects of the participant (snapshots/participant.ts) on real VMs, files and the switch.
 import { createHash } from 'node:crypto'
 import { rename, rm, stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { digestOf } from '../base/digest.js'
 import { makeFolder, syncFolder } from '../base/durable.js'
@@ -34,6 +35,9 @@ export interface CutHostParts {
 /** In `drop` mode the cuts are spread over this, to show what a snapshot without holding and recording loses. */
 const dropSpreadMs = 100
 const retryMs = 500
+/** The longest wait for the turn of one VM, and for those of all. */
+const turnMs = 50
+const allTurnsMs = 1_000
 /** Rescue and `cont` need some seconds. A VM that cannot be let run for so long never will be, and its slice would wait for it for ever. */
 const letRunMs = 60_000
 /** A monitor that is silent for so long is left to the rescue. */
@@ -115,13 +119,36 @@ export class CutHost {
     if (order.mode === 'uncoordinated') for (const name of order.vms) cuts.push(await one(name))
     else {
       const spread = order.mode === 'drop' ? dropSpreadMs / Math.max(1, order.vms.length - 1) : 0
-      cuts.push(...await allOrFirstError(order.vms.map(async (name, i) => {
-        if (spread > 0) await this.at.clock.sleep(i * spread)
-        return one(name)
+      const turns = this.turns()
+      cuts.push(...await allOrFirstError(order.vms.map((name, i) => {
+        const mine = (spread > 0 ? this.at.clock.sleep(i * spread) : turns.before(i)).then(() => one(name))
+        turns.taken(i, mine)
+        return mine
       })))
     }
     if (order.kind === 'live') await Promise.all(order.vms.map((name) => this.at.registry.vm(name).saveAtFullSpeed()))
     return cuts
+  }
+
+  /**
+   * As many VMs at a time as processors can be had for: what a stopped VM waits for takes some 10 ms of one, and of two side by side each would
+   * stand for both. Nobody is gated before its turn. One that does not drain does not keep the others from theirs for long: the whole must be
+   * over before frames are held for too long. Those that stand until they are written go at once: their memory is what takes the time.
+   */
+  private turns(): { before: (i: number) => Promise<unknown>; taken: (i: number, by: Promise<unknown>) => void } {
+    const { kind, mode, vms } = this.order
+    const many = kind === 'live' && mode !== 'stop' ? Math.max(1, Math.floor(availableParallelism() / 2)) : vms.length
+    const lanes: Promise<unknown>[] = Array.from({ length: many }, () => Promise.resolve())
+    return {
+      before: (i) => {
+        const turn = Math.floor(i / many)
+        return turn === 0 ? lanes[i % many]! : Promise.race([lanes[i % many]!, this.at.clock.sleep(Math.min(turn * turnMs, allTurnsMs))])
+      },
+      taken: (i, by) => {
+        by.catch(() => undefined)
+        lanes[i % many] = by // where it fails the next does not begin: the cut is void
+      },
+    }
   }
 
   private async seal(): Promise<HostReport> {
