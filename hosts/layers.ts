@@ -84,6 +84,15 @@ export class Layers {
   /** Makes one layer of several, by names. Nobody knows of it before `replace`. */
   async merge(name: string, what: LayersToMerge, signal: AbortSignal): Promise<Replacement> {
     this.merged = name
+    try {
+      return await this.mergeInto(name, what, signal)
+    } catch (error) {
+      this.merged = ''
+      throw error
+    }
+  }
+
+  private async mergeInto(name: string, what: LayersToMerge, signal: AbortSignal): Promise<Replacement> {
     const paths = (names: string[]) => names.map((n) => this.path(n))
     const replaces = await this.seal(paths(what.layers))
     const part = this.path(`${name}.part`)
@@ -98,9 +107,11 @@ export class Layers {
   async replace(replacement: Replacement): Promise<void> {
     await writeDurably(this.path(`${replacement.into.name}${replacesSuffix}`), JSON.stringify(replacement))
     this.replacements.push(replacement)
+    this.merged = ''
   }
 
   async discard({ into }: Replacement): Promise<void> {
+    this.merged = ''
     for (const path of [this.path(into.name), `${this.path(into.name)}${digestSuffix}`]) await rm(path, { force: true })
   }
 

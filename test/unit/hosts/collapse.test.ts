@@ -88,6 +88,18 @@ describe('the disk layers of a host', () => {
     assert.deepEqual(again.present(at.snapshots.get('s3')!), at.layers.present(at.snapshots.get('s3')!))
   })
 
+  it('go when nobody needs them any more, the one that was merged last as well', async () => {
+    const at = await host()
+    await at.define('a', 'slice-1')
+    for (const id of ['s1', 's2']) await at.snapshot('a', id, `written before ${id}`)
+    rmSync(join(at.store, 'slice-1', 's1'), { recursive: true })
+    await merged(at.collapse, () => at.disks.get('a')!.chain.length === 2)
+    at.disks.clear()
+    rmSync(join(at.store, 'slice-1'), { recursive: true })
+    await at.collapse.collect()
+    assert.deepEqual(readdirSync(at.layers.folder), [])
+  })
+
   it('that are made while others are removed stay: a restore or a cut may need them in a moment', async () => {
     const at = await host()
     await at.define('a', 'slice-1')
