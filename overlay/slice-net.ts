@@ -212,10 +212,14 @@ export class SliceNet {
     return log.frames
   }
 
-  /** From here on a VM's frames and its devices' used indexes are counted together. Before: stopped, drained, read empty. */
+  /**
+   * From here on a VM's frames and its devices' used indexes are counted together. Before: stopped, drained, read empty. Where no device says
+   * anything (it takes nothing just now), what was counted before goes on: a cut finds out whether that still holds.
+   */
   rebase(vm: string, witnesses: DeviceWitness[]): void {
-    for (const { port } of [...this.members.values()].filter((m) => m.port.vm === vm)) {
-      this.setBase(port, witnesses.find((w) => w.port === port.id))
+    for (const port of this.ports(vm)) {
+      const device = witnesses.find((w) => w.port === port.id)
+      if (device) this.setBase(port, device)
     }
   }
 

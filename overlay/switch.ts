@@ -44,8 +44,8 @@ export interface SwitchOptions {
 export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ k }) => Number.isSafeInteger(k) }
 
 const emptiedMs = 100
-/** From the answer that a VM has drained to its flip; a stop that takes longer is stuck, and nobody waits for it. */
-const stoppingMs = 200
+/** From the answer that a VM has drained to its flip, a monitor that is silent for a while included: what its agent does with it meanwhile ends this. */
+const stoppingMs = 20_000
 const connectedMs = 1_000
 /** Timers have whole ms: a frame may arrive so much early, so that on average none is late. */
 const earlyMs = 0.5
