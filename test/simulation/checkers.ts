@@ -122,7 +122,7 @@ export class Checkers {
         if (memory) images.push(JSON.parse(memory.data.toString()) as MemoryImage)
         if (!vm.cut.drained) uncovered.add(vm.vm)
         const image = images.at(-1)
-        if (fresh && image && vm.cut.drained && vm.cut.latches.every((l) => l.witness === 'exact') && image.at - this.site.lives[image.life]!.uncoveredAt < stopMs) {
+        if (fresh && image && vm.cut.drained && vm.cut.latches.every((l) => l.witness === 'exact') && this.uncoveredAtStop(image)) {
           bad(`frames of ${vm.vm} were thrown away by stop, and it says that all is covered`)
         }
         const disks = fresh ? vm.layers.map((l) => part(`/state/${share.host}/layers/${l.name}`, l)) : []
@@ -168,6 +168,11 @@ export class Checkers {
     }
   }
 
+  private uncoveredAtStop({ life, at }: MemoryImage): boolean {
+    const ago = at - this.site.lives[life]!.uncoveredAt
+    return ago >= 0 && ago < stopMs
+  }
+
   /** True: nothing at all is missing from `first` to before `end`. */
   private allExcused(inventory: Inventory, q: MemoryImage, from: string, first: number, end: number, uncovered: Set<string>): boolean {
     const life = this.site.lives[q.life]!
@@ -184,8 +189,9 @@ export class Checkers {
     for (const machine of this.site.machines) {
       if (machine.running || !machine.life.hasRun) continue
       const host = machine.proc.host.name
+      if (agents.get(host)?.participants.holds(machine.name)) machine.standingSince = w.now // it may: what counts is how long after that
       const since = Math.max(machine.standingSince, this.site.servingSince.get(host) ?? Infinity)
-      if (w.now - since < standMs || agents.get(host)?.participants.holds(machine.name)) continue
+      if (w.now - since < standMs) continue
       w.violate(`never left paused: ${machine.life.name} stands for ${Math.round(w.now - since)} ms`)
       machine.standingSince = Infinity
     }

@@ -15,6 +15,7 @@ const stands = {
   'node:os': 'modules/os.ts',
   'node:timers/promises': 'modules/timers-promises.ts',
   'base/rpc.ts': 'modules/rpc.ts',
+  'hosts/hypervisor/process.ts': 'modules/process.ts',
   'base/priority.ts': 'modules/priority.ts',
   'base/fault-points.ts': 'modules/fault-points.ts',
   'overlay/socket-queues.ts': 'modules/socket-queues.ts',

@@ -58,6 +58,7 @@ export class Site implements Slice {
   constructor(w: World, hostCount: number) {
     this.w = w
     w.network = new Network()
+    w.killVm = (pid) => this.byPid.get(pid)?.kill('it was ended')
     this.hosts = Array.from({ length: hostCount }, (_, i) => ({ name: `h${i + 1}`, disk: this.disk, skewMs: 0, up: true }))
     w.hosts.push(...this.hosts)
     this.disk.makeFolders(storeFolder)

@@ -75,6 +75,8 @@ export class World {
   onLine: ((line: string) => void) | undefined
   /** Points in the product at which a process may be made to die. */
   deathAt: { point: string; proc: string } | undefined
+  /** kill -9 of a VM's process. */
+  killVm: (pid: number) => void = () => undefined
   private readonly hash: Hash = createHash('sha256')
   private readonly tell: ((line: string) => void) | undefined
   private heap: Event[] = []
