@@ -27,8 +27,9 @@ export async function writeOnce(path: string, content: string | Uint8Array): Pro
     await writeSynced(temporary, content)
     await link(temporary, path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw error
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    await syncFolder(dirname(path)) // whoever came first may not have got so far
+    return false
   } finally {
     await rm(temporary, { force: true })
   }

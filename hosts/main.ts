@@ -26,6 +26,7 @@ import { LocalImages } from './local-images.js'
 import { Participants } from './participants.js'
 import { RestoreHost } from './restore-host.js'
 import { SliceMarks } from './slice-marks.js'
+import { endStrays } from './strays.js'
 import { SwitchLink } from './switch-link.js'
 import { greet } from './ready.js'
 import { VmRegistry } from './vm-registry.js'
@@ -118,6 +119,10 @@ await fetched.open()
 await local.open()
 await participants.recover()
 await restores.recover()
+await endStrays({
+  runFolder: config.runFolder, known: () => [...registry.pids(), ...restores.pids()],
+  isUnreadable: (vm) => registry.isUnreadable(vm) || restores.isUnreadable(vm), clock, log,
+})
 await registry.resumeStopped()
 await registry.reconnect()
 

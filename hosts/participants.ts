@@ -153,6 +153,8 @@ export class Participants {
       if (phase !== 'sealed' && phase !== 'ending') other.running.emit({ type: 'forwarded', why: 'a later cut began' })
       await other.ended.catch(() => undefined)
     }
+    const left = [...this.open].find(([, other]) => other.slice === ask.slice && !isOver(other.running.state))
+    if (left) throw new Refusal('busy', `cut ${left[0]} of this slice could not be ended: its journal cannot be written`)
     if (ask.k <= highest) throw new Refusal('refused', `epoch ${ask.k} was used before: this host has seen ${highest}`)
     await this.marks.raise(ask.slice, { k: ask.k, token: ask.token })
     return this.open.get(ask.op) ?? this.begin(ask.op, ask.slice, newParticipant())

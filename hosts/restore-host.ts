@@ -91,6 +91,16 @@ export class RestoreHost {
     return [...this.disks().flatMap((disk) => disk.layers), ...this.leftAlone]
   }
 
+  /** Of VMs that are being made. */
+  pids(): number[] {
+    return [...this.ready.values()].flatMap(({ vms }) => vms.flatMap(({ instance: { pid } }) => pid ?? []))
+  }
+
+  /** Is there a restore of this VM whose journal or outcome cannot be read? Its layers tell. */
+  isUnreadable(vm: string): boolean {
+    return this.leftAlone.some((layer) => layer.startsWith(`${vm}.`))
+  }
+
   /** The disks of VMs that are being made. */
   disks(): { diskMiB: number; layers: string[] }[] {
     return [...this.ready.values()].flatMap((r) => r.journal.instances.map((i) => ({ diskMiB: i.spec.diskMiB, layers: i.layers })))

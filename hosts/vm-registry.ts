@@ -247,6 +247,11 @@ export class VmRegistry {
     return [...this.live.values()].filter((vm) => vm.instance.spec.slice === slice)
   }
 
+  /** Of all VMs that run. */
+  pids(): number[] {
+    return [...this.live.values()].flatMap(({ instance: { pid } }) => pid ?? [])
+  }
+
   /** The VMs whose login must answer, since somebody asked for a watchdog. */
   watched(): Vm[] {
     return [...this.live.values()].filter(({ ended, instance: { spec } }) =>
@@ -348,6 +353,8 @@ export class VmRegistry {
     this.at.log.info(report, 'VM changed')
     this.at.onChange(report)
   }
+
+  isUnreadable(name: string): boolean { return this.unreadable.has(name) }
 
   /** Refuses a VM whose record could not be read. */
   refuseUnreadable(name: string): void {

@@ -70,6 +70,8 @@ export interface NetStats {
     port: number; vm: string; epoch: number; gated: boolean; framesRead: number; framesWritten: number; waiting: number; flying: number
     /** It has had the recorded frames of its run, or is to have none; absent: an older switch. */
     replayed?: boolean
+    /** It is counted together with its device; absent: an older switch. */
+    counted?: boolean
   }[]
 }
 

@@ -223,6 +223,9 @@ export class SliceNet {
     }
   }
 
+  /** Has this port a counting base in common with its device? */
+  isCounted(port: number): boolean { return this.members.get(port)?.base !== undefined }
+
   settleDrops(k: number): void {
     for (const port of this.ports()) port.settleDrops(k)
   }

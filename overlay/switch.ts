@@ -36,6 +36,8 @@ export interface SwitchOptions {
   clock: Clock
   log: Log
   tell<K extends keyof SwitchTells>(what: K, detail: SwitchTells[K]): void
+  /** Is there somebody who leads cuts here? What is begun under one who is gone is not waited for. */
+  isLed?: () => boolean
   /** VMs stand and wait for this process, from the first gate of a cut until its log is closed or it is given up. */
   urgency?: { begin(): void; end(): void }
 }
@@ -44,8 +46,8 @@ export interface SwitchOptions {
 export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ k }) => Number.isSafeInteger(k) }
 
 const emptiedMs = 100
-/** From the answer that a VM has drained to its flip, a monitor that is silent for a while included: what its agent does with it meanwhile ends this. */
-const stoppingMs = 20_000
+/** From the answer that a VM has drained to its flip; a stop that takes longer is stuck. An agent that is there sees to a silent monitor. */
+const stoppingMs = { led: 20_000, alone: 200 }
 const connectedMs = 1_000
 /** Timers have whole ms: a frame may arrive so much early, so that on average none is late. */
 const earlyMs = 0.5
@@ -83,7 +85,7 @@ export class Switch {
       const since = Math.min(live.gatedSince ?? Infinity, ...live.net.ports().map((p) => p.heldSince() ?? Infinity))
       const full = live.net.ports().find((p) => p.waitingBytes > limits.portQueueBytes / 2 && (p.gated || p.heldSince() !== undefined))
       if (now - since < limits.holdMs && !full) continue
-      if ([...live.stopping.values()].some((at) => now - at < stoppingMs)) continue
+      if ([...live.stopping.values()].some((at) => now - at < stoppingMs[this.at.isLed?.() ? 'led' : 'alone'])) continue
       const why = full ? `port ${full.id} of ${full.vm} had half its queue full` : `frames waited longer than ${limits.holdMs} ms`
       const { cut } = live
       this.goForward(live, cut.k)
@@ -258,7 +260,7 @@ export class Switch {
       bootId: this.at.bootId, epoch: net.epoch,
       ports: net.ports().map((p) => ({
         port: p.id, vm: p.vm, epoch: p.epoch, gated: p.gated, framesRead: p.framesRead, framesWritten: p.framesWritten,
-        waiting: p.waitingFrames, flying: p.flyingFrames, replayed: p.replayed,
+        waiting: p.waitingFrames, flying: p.flyingFrames, replayed: p.replayed, counted: net.isCounted(p.id),
       })),
     }
   }

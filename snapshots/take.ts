@@ -191,7 +191,7 @@ class Cut {
     let digest: string | undefined
     if (want === 'commit') {
       const shares = this.hosts.map((host) => shareOf(host, state))
-      this.inventory = this.inventoryOf(shares, await this.parentDigest())
+      this.inventory ??= this.inventoryOf(shares, await this.parentDigest()) // asked again, it is the same: the first may have been decided on
       const objection = this.objection(shares)
       if (objection !== undefined) {
         want = 'abort'

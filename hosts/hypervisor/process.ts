@@ -1,7 +1,7 @@
 // Processes of VMs by pid and start time. They are started detached, since they must outlive the agent.
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { Failure } from '../../base/errors.js'
 import { setUrgency, threadsOf } from '../../base/priority.js'
 import { until, type Clock } from '../../base/time.js'
@@ -45,6 +45,18 @@ export async function startTime(pid: number): Promise<string | undefined> {
 
 export async function isAlive(ref: ProcessRef): Promise<boolean> {
   return (await startTime(ref.pid)) === ref.started
+}
+
+/** Processes with this text in their command lines, and those; not this one. */
+export async function processesNaming(text: string): Promise<(ProcessRef & { line: string })[]> {
+  const found = await Promise.all((await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(async (name) => {
+    const pid = Number(name)
+    const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')
+    if (pid === process.pid || !line.includes(text)) return []
+    const started = await startTime(pid)
+    return started === undefined ? [] : [{ pid, started, line }]
+  }))
+  return found.flat()
 }
 
 /** After: the process is gone. TERM is not tried: a QEMU whose main thread hangs ignores it, and its disks are ours to keep. */

@@ -17,6 +17,7 @@ import type * as participants from '../../hosts/participants.js'
 import type * as ready from '../../hosts/ready.js'
 import type * as restores from '../../hosts/restore-host.js'
 import type * as marks from '../../hosts/slice-marks.js'
+import type * as strays from '../../hosts/strays.js'
 import type * as switchLink from '../../hosts/switch-link.js'
 import type * as registry from '../../hosts/vm-registry.js'
 import type * as watchdog from '../../hosts/watchdog.js'
@@ -25,7 +26,7 @@ import type * as kept from '../../jobs/kept-snapshots.js'
 import type * as periodic from '../../jobs/periodic.js'
 import type * as recovery from '../../jobs/recovery.js'
 import type * as jobs from '../../jobs/slice-jobs.js'
-import type * as strays from '../../jobs/stray-snapshots.js'
+import type * as straySnapshots from '../../jobs/stray-snapshots.js'
 import type * as snapshotJobs from '../../jobs/snapshot-jobs.js'
 import type * as room from '../../jobs/snapshot-room.js'
 import type * as watch from '../../jobs/vm-watch.js'
@@ -41,7 +42,7 @@ export interface Change { file: string; find: string; put: string }
 const files = {
   errors: 'base/errors.ts', redisStore: 'slices/redis-slice-store.ts', lock: 'slices/slice-lock.ts', open: 'snapshots/open.ts',
   imageStore: 'snapshots/image-store.ts', links: 'jobs/host-links.ts', jobs: 'jobs/slice-jobs.ts', periodic: 'jobs/periodic.ts',
-  kept: 'jobs/kept-snapshots.ts', snapshotJobs: 'jobs/snapshot-jobs.ts', room: 'jobs/snapshot-room.ts', strays: 'jobs/stray-snapshots.ts', recovery: 'jobs/recovery.ts',
+  kept: 'jobs/kept-snapshots.ts', snapshotJobs: 'jobs/snapshot-jobs.ts', room: 'jobs/snapshot-room.ts', straySnapshots: 'jobs/stray-snapshots.ts', strays: 'hosts/strays.ts', recovery: 'jobs/recovery.ts',
   watch: 'jobs/vm-watch.ts', agent: 'hosts/agent.ts', ballast: 'hosts/ballast.ts', collapse: 'hosts/collapse.ts', layers: 'hosts/layers.ts',
   image: 'hosts/guest-image.ts', images: 'hosts/images.ts', participants: 'hosts/participants.ts', restores: 'hosts/restore-host.ts', marks: 'hosts/slice-marks.ts',
   switchLink: 'hosts/switch-link.ts', registry: 'hosts/vm-registry.ts', watchdog: 'hosts/watchdog.ts', ready: 'hosts/ready.ts',
@@ -63,6 +64,7 @@ export interface Product {
   kept: typeof kept
   snapshotJobs: typeof snapshotJobs
   room: typeof room
+  straySnapshots: typeof straySnapshots
   strays: typeof strays
   recovery: typeof recovery
   watch: typeof watch

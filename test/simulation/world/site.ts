@@ -59,6 +59,7 @@ export class Site implements Slice {
     this.w = w
     w.network = new Network()
     w.killVm = (pid) => this.byPid.get(pid)?.kill('it was ended')
+    w.vmProcesses = () => [...this.machines].map((m) => ({ pid: m.proc.pid, started: '', line: m.instance.monitor }))
     this.hosts = Array.from({ length: hostCount }, (_, i) => ({ name: `h${i + 1}`, disk: this.disk, skewMs: 0, up: true }))
     w.hosts.push(...this.hosts)
     this.disk.makeFolders(storeFolder)
@@ -143,6 +144,7 @@ export class Site implements Slice {
     const served: { by?: Awaited<ReturnType<typeof rpc.serveRpc>> } = {}
     const one = new theSwitch.Switch({
       folder, bootId: this.w.tokens.bytes(8).toString('hex'), clock: this.clock(proc), log, tell: (what, detail) => served.by?.notify(what, detail),
+      isLed: () => (served.by?.peers() ?? 0) > 0,
     })
     proc.onDeath.push(() => {
       for (const machine of this.machines) {
@@ -194,6 +196,10 @@ export class Site implements Slice {
     await images.open()
     await participants.recover()
     await restores.recover()
+    await p.strays.endStrays({
+      runFolder: `/run/${host}`, known: () => [...registry.pids(), ...restores.pids()],
+      isUnreadable: (vm) => registry.isUnreadable(vm) || restores.isUnreadable(vm), clock, log,
+    })
     await registry.resumeStopped()
     await registry.reconnect()
     const collapse: Collapse = new p.collapse.Collapse({ store: storeFolder, registry, participants, restores, images, layers, log })
@@ -267,7 +273,7 @@ export class Site implements Slice {
       }
       void work().catch(complain('the clock work failed')).finally(() => { busy = false })
     }, 1_000)
-    const lookForStrays = p.strays.strayLook(parts)
+    const lookForStrays = p.straySnapshots.strayLook(parts)
     setInterval(() => {
       const work = async () => {
         await p.watch.noteHosts(parts)

@@ -77,6 +77,8 @@ export class World {
   deathAt: { point: string; proc: string } | undefined
   /** kill -9 of a VM's process. */
   killVm: (pid: number) => void = () => undefined
+  /** Processes of VMs, with what their command lines name. */
+  vmProcesses: () => { pid: number; started: string; line: string }[] = () => []
   private readonly hash: Hash = createHash('sha256')
   private readonly tell: ((line: string) => void) | undefined
   private heap: Event[] = []

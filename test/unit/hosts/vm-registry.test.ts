@@ -26,9 +26,16 @@ const specOf = (vm: string): VmSpec => ({
 async function cameBack(folder: string, names: string[], mayStand: (vm: string) => boolean = () => false) {
   const hypervisor = new MemoryHypervisor()
   const asked: string[] = []
+  let counted = false
   const details: unknown[] = []
   const told: VmReport[] = []
-  const switchLink = { ask: async (method: string, detail: unknown) => { asked.push(method); details.push(detail); return method === 'quiet' ? { drained: false } : null } } as unknown as SwitchLink
+  const answers = (): Record<string, unknown> => ({ quiet: { drained: false }, stats: { ports: ['a', 'b'].map((vm) => ({ vm, counted })) } })
+  const ask = async (method: string, detail: unknown) => {
+    asked.push(method)
+    details.push(detail)
+    return answers()[method] ?? null
+  }
+  const switchLink = { ask } as unknown as SwitchLink
   const layers = new Layers(join(folder, 'layers'), hypervisor)
   const marks = new SliceMarks(join(folder, 'slices'))
   await layers.open()
@@ -55,7 +62,8 @@ async function cameBack(folder: string, names: string[], mayStand: (vm: string) 
     cutIsOver: () => Promise.resolve(),
   })
   const onDisk = (name: string) => JSON.parse(readFileSync(join(folder, 'vms', `${name}.json`), 'utf8')) as VmRecord
-  return { registry, hypervisor, asked, details, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
+  const isCounted = () => { counted = true }
+  return { registry, hypervisor, asked, isCounted, details, told, onDisk, marks, vm: (name: string) => hypervisor.alive.get(name)! }
 }
 
 describe('the VMs of a host', () => {
@@ -159,6 +167,14 @@ describe('the VMs of a host', () => {
     assert.ok(await until(clock, 30_000, 1, () => (host.onDisk('a').condition === 'dead' ? true : undefined)))
     assert.match(host.onDisk('a').reason, /^it stood and could not be resumed: no answer/)
     assert.equal(host.onDisk('b').condition, 'ready')
+  })
+
+  it('are not stopped for a counting base that they have: what a guest has not taken would be thrown away', async () => {
+    const host = await cameBack(folder(), ['a'])
+    host.isCounted()
+    await host.registry.open()
+    await host.registry.reconnect()
+    assert.ok(!host.asked.includes('rebase') && !host.vm('a').asked.includes('stop'), host.asked.join())
   })
 
   it('are watched where their specification asks for it, while they are ready', async () => {
