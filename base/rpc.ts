@@ -14,8 +14,6 @@ interface WireError { kind: 'refusal' | 'failure' | 'bug'; code: string }
 
 export interface RpcServer {
   notify(method: string, params: unknown): void
-  /** Who is connected now. */
-  peers(): number
   close(): Promise<void>
 }
 
@@ -54,7 +52,6 @@ export async function serveRpc(path: string, handlers: RpcHandlers, log: Log): P
   chmodSync(path, 0o600)
   return {
     notify: (method, params) => { for (const peer of open) void peer.sendNotification(method, params).catch(() => undefined) },
-    peers: () => open.size,
     close: () => new Promise((resolve) => {
       for (const socket of sockets) socket.destroy()
       server.close(() => resolve())

@@ -35,6 +35,7 @@ export interface CutHostParts {
 /** In `drop` mode the cuts are spread over this, to show what a snapshot without holding and recording loses. */
 const dropSpreadMs = 100
 const retryMs = 500
+const stayMs = 500
 /** The longest wait for the turn of one VM, and for those of all. */
 const turnMs = 50
 const allTurnsMs = 1_000
@@ -101,12 +102,19 @@ export class CutHost {
   private async cut(): Promise<CutReport> {
     const { order } = this
     lead()
-    const cuts = await this.cutAll().finally(stopLeading)
+    const cuts = await this.whileWeSeeToIt(this.cutAll()).finally(stopLeading)
     // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
     this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
     for (const name of order.vms) await this.at.registry.disks.note(name)
     const vms = cuts.map(({ switchBootId: _, ...cut }) => cut)
     return { progress: 'cut', switchBootId: this.closed.bootId, vms }
+  }
+
+  /** A monitor may be silent for seconds between gate and flip: while we are at it the switch goes forward for no such reason (hole 34). */
+  private async whileWeSeeToIt<T>(work: Promise<T>): Promise<T> {
+    const saying = setInterval(() => void this.at.switchLink.ask('stay', this.ref).catch(() => undefined), stayMs)
+    saying.unref()
+    return work.finally(() => clearInterval(saying))
   }
 
   private async cutAll(): Promise<(CutVm & { switchBootId: string })[]> {
@@ -190,9 +198,9 @@ export class CutHost {
     this.voidingSince ??= this.at.clock.monotonic()
     this.isVoid = true
     try {
-      await Promise.all(this.standing) // some ms; each call in it has a deadline
+      await this.whileWeSeeToIt(Promise.all(this.standing)) // some ms; each call in it has a deadline
       const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
-      await Promise.all(vms.map((vm) => this.putBackFor(vm)))
+      await this.whileWeSeeToIt(Promise.all(vms.map((vm) => this.putBackFor(vm))))
       await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))
       await this.at.switchLink.ask('forward', this.ref)
       await this.underWay // it ends: each call in it has a deadline, and the switch refuses what belongs to this cut

@@ -38,6 +38,8 @@ export interface SwitchAsks {
   rebase: [NetRef & { vm: string; witnesses: DeviceWitness[] }, null]
   /** After: flipped (see SliceNet.cut). */
   cut: [CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }, { latches: PortLatch[]; bootId: string }]
+  /** The agent sees to the VMs that drained and have not been flipped: nobody goes forward because it takes so long (hole 34). Say it again within a second. */
+  stay: [CutRef, null]
   thaw: [CutRef & { vm: string }, null]
   /** Void: everybody goes on to k. Safe at any time, any number of times. */
   forward: [CutRef, null]

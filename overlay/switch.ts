@@ -36,8 +36,6 @@ export interface SwitchOptions {
   clock: Clock
   log: Log
   tell<K extends keyof SwitchTells>(what: K, detail: SwitchTells[K]): void
-  /** Is there somebody who leads cuts here? What is begun under one who is gone is not waited for. */
-  isLed?: () => boolean
   /** VMs stand and wait for this process, from the first gate of a cut until its log is closed or it is given up. */
   urgency?: { begin(): void; end(): void }
 }
@@ -46,8 +44,8 @@ export interface SwitchOptions {
 export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ k }) => Number.isSafeInteger(k) }
 
 const emptiedMs = 100
-/** From the answer that a VM has drained to its flip; a stop that takes longer is stuck. An agent that is there sees to a silent monitor. */
-const stoppingMs = { led: 20_000, alone: 200 }
+/** Since the answer that a VM has drained, or the agent's last word that it sees to it: a monitor may be silent, and an agent dead. */
+const stoppingMs = 1_500
 const connectedMs = 1_000
 /** Timers have whole ms: a frame may arrive so much early, so that on average none is late. */
 const earlyMs = 0.5
@@ -69,6 +67,7 @@ export class Switch {
       quiet: async (ask) => this.quiet(ask),
       rebase: async (ask) => this.rebase(ask),
       cut: async (ask) => this.cut(ask),
+      stay: async (ask) => this.stay(ask),
       thaw: async (ask) => this.thaw(ask),
       forward: async (ask) => this.forward(ask),
       closeLog: async (ask) => this.closeLog(ask),
@@ -85,7 +84,7 @@ export class Switch {
       const since = Math.min(live.gatedSince ?? Infinity, ...live.net.ports().map((p) => p.heldSince() ?? Infinity))
       const full = live.net.ports().find((p) => p.waitingBytes > limits.portQueueBytes / 2 && (p.gated || p.heldSince() !== undefined))
       if (now - since < limits.holdMs && !full) continue
-      if ([...live.stopping.values()].some((at) => now - at < stoppingMs[this.at.isLed?.() ? 'led' : 'alone'])) continue
+      if ([...live.stopping.values()].some((at) => now - at < stoppingMs)) continue
       const why = full ? `port ${full.id} of ${full.vm} had half its queue full` : `frames waited longer than ${limits.holdMs} ms`
       const { cut } = live
       this.goForward(live, cut.k)
@@ -198,6 +197,12 @@ export class Switch {
     if (!emptied) throw new Failure('timed-out', `the sockets of ${ask.vm} could not be read empty`)
     live.stopping.delete(ask.vm)
     return { latches: this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack), bootId: this.at.bootId }
+  }
+
+  private stay(ask: CutRef): null {
+    const { stopping } = this.inCut(ask)
+    for (const vm of stopping.keys()) stopping.set(vm, this.at.clock.monotonic())
+    return null
   }
 
   private thaw(ask: CutRef & { vm: string }): null {

@@ -207,9 +207,15 @@ describe('the switch', () => {
     later += 150
     theSwitch.tick()
     assert.equal(told.length, 0, 'vm2 may be stopped just now')
-    later += 200
+    for (let n = 0; n < 5; n++) {
+      later += 1_000
+      await theSwitch.handlers.stay(ref(2))
+      theSwitch.tick()
+    }
+    assert.equal(told.length, 0, 'its monitor is silent, and its agent sees to it')
+    later += 1_600
     theSwitch.tick()
-    assert.deepEqual(told.map((t) => t.what), ['forwarded'], 'a stop that takes so long is stuck')
+    assert.deepEqual(told.map((t) => t.what), ['forwarded'], 'nobody says that he sees to it')
     await assert.rejects(theSwitch.handlers.gate({ ...vm2, withinMs: 5_000 }), refused(/void/))
 
     await theSwitch.handlers.prepare({ ...ref(3), rule: 'colour' })

@@ -15,8 +15,13 @@ export interface FileFaults {
 const open_ = new Map<number, Inode>()
 let count = 10
 let faults: FileFaults = { delay: () => world().dice.between(0.01, 0.15), error: () => undefined, damaged: () => false }
+const cached = new Map<string, { damaged: boolean; until: number }>()
+const cachedMs = 1_000
 
-export function setFileFaults(now: FileFaults): void { faults = now }
+export function setFileFaults(now: FileFaults): void {
+  faults = now
+  cached.clear()
+}
 export const inodeOf = (fd: number): Inode | undefined => open_.get(fd)
 
 /** One call to the kernel. */
@@ -131,9 +136,19 @@ export function readFile(path: string, encoding?: 'utf8'): Promise<Buffer | stri
   return call('read', path, (disk) => {
     const { kind, data } = disk.get(path)
     if (kind === 'folder') throw diskError('EISDIR', path)
-    const read = faults.damaged(path) ? otherDigit(data) : Buffer.from(data)
+    const read = isDamaged(path) ? otherDigit(data) : Buffer.from(data)
     return encoding ? read.toString(encoding) : read
   })
+}
+
+/** Who reads a file soon after another reads what the other did: the kernel has it in memory. What is verified is what is loaded. */
+function isDamaged(path: string): boolean {
+  const { now } = world()
+  const before = cached.get(path)
+  if (before && now < before.until) return before.damaged
+  const damaged = faults.damaged(path)
+  cached.set(path, { damaged, until: now + cachedMs })
+  return damaged
 }
 
 /** One digit in the middle is another one: a memory image can still be understood. */
