@@ -153,7 +153,10 @@ async function takeWithRoom(
 
 async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, wanted: NewSnapshot, giveWay: AbortSignal): Promise<CutResult> {
   const suspend = operation.kind === 'suspend'
-  const preempted = new AbortController()
+  const preempted = new AbortController() // one for both reasons: what AbortSignal.any makes is never let go in Node 20
+  const yields = () => preempted.abort(giveWay.reason)
+  if (giveWay.aborted) yields()
+  giveWay.addEventListener('abort', yields, { once: true })
   const watching = setInterval(() => {
     void at.store.slice(slice.urn).then((now) => {
       if (!holds(now, operation)) preempted.abort(`${now?.operation?.kind ?? 'another operation'} came first`)
@@ -167,13 +170,14 @@ async function takeOne(at: JobParts, slice: SliceRecord, operation: Operation, w
       kind: suspend ? 'suspend' : 'live', mode: at.mode, members: membersOf(slice), topology: slice.slivers.map((s) => s.node),
       ...(wanted.name ? { name: wanted.name } : {}), ...(wanted.note ? { note: wanted.note } : {}),
       ...(slice.policy?.maxPauseMs !== undefined && !suspend ? { maxPauseMs: slice.policy.maxPauseMs } : {}),
-    }, AbortSignal.any([giveWay, preempted.signal]))
+    }, preempted.signal)
   } catch (error) {
     const entry = (await at.snapshots.list(slice.uuid)).find((e) => e.id === wanted.snapshot) // what is decided holds, whoever failed after it
     if (entry) return { committed: true, entry, run: entry.run, epoch: entry.epoch }
     return { committed: false, reason: explain(error), run: slice.run, epoch: slice.epoch }
   } finally {
     clearInterval(watching)
+    giveWay.removeEventListener('abort', yields)
   }
 }
 

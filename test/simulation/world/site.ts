@@ -14,6 +14,7 @@ import { simulatedHypervisor } from './hypervisor.js'
 import { simLog } from './log.js'
 import type { Machine, Slice } from './machine.js'
 import { setInterval, setTimeout } from './modules/globals.js'
+import { listening } from './modules/net.js'
 import * as rpc from './modules/rpc.js'
 import { Network } from './network.js'
 import { product } from '../product.js'
@@ -58,6 +59,7 @@ export class Site implements Slice {
   constructor(w: World, hostCount: number) {
     this.w = w
     w.network = new Network()
+    listening.clear() // nobody of a world before this one
     w.killVm = (pid) => this.byPid.get(pid)?.kill('it was ended')
     w.vmProcesses = () => [...this.machines].map((m) => ({ pid: m.proc.pid, started: '', line: m.instance.monitor }))
     this.hosts = Array.from({ length: hostCount }, (_, i) => ({ name: `h${i + 1}`, disk: this.disk, skewMs: 0, up: true }))

@@ -21,6 +21,7 @@ const cachedMs = 1_000
 export function setFileFaults(now: FileFaults): void {
   faults = now
   cached.clear()
+  open_.clear() // what a world before this one has left open
 }
 export const inodeOf = (fd: number): Inode | undefined => open_.get(fd)
 
