@@ -2,6 +2,7 @@
 // it has no way to the agents.
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { armFaults } from '../base/fault-points.js'
 import { makeLog } from '../base/log.js'
 import { realRandom as random } from '../base/random.js'
 import { realClock as clock } from '../base/time.js'
@@ -38,10 +39,13 @@ export interface AmConfig {
   operators?: string[]
   sources?: string[]
   logLevel?: string
+  /** Orders for fault points: tests only. */
+  faults?: string
 }
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AmConfig
 const log = makeLog('am', config.logLevel)
+armFaults(config.faults)
 const redis = openRedis(config.redis)
 const queue = openOperationQueue(redis)
 const questions = openQuestions(redis, { clock, random })

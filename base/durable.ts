@@ -1,6 +1,7 @@
 // Files that must be there whole after a crash, or not at all: written aside, synced, renamed, the folder synced.
 import { link, mkdir, open, rename, rm, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { faultPoint } from './fault-points.js'
 
 let counter = 0
 const aside = (path: string) => `${path}.${process.pid}.${counter++}.part`
@@ -25,7 +26,9 @@ export async function writeOnce(path: string, content: string | Uint8Array): Pro
   const temporary = aside(path)
   try {
     await writeSynced(temporary, content)
+    faultPoint('once.aside')
     await link(temporary, path)
+    faultPoint('once.linked')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     await syncFolder(dirname(path)) // whoever came first may not have got so far

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { digestOf } from '../base/digest.js'
 import { makeFolder, syncFolder } from '../base/durable.js'
 import { explain, Failure, unreachable } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
 import { lead, stopLeading } from '../base/priority.js'
 import { within, type Clock } from '../base/time.js'
@@ -94,6 +95,7 @@ export class CutHost {
       background: order.kind === 'live' && order.mode !== 'stop',
       stayStopped: order.kind === 'suspend',
     })))
+    faultPoint('agent.prepare.made')
     const rule = order.mode === 'drop' ? 'drop' : order.mode === 'uncoordinated' ? 'none' : 'colour'
     const { bootId } = await this.at.switchLink.ask('prepare', { ...this.ref, rule })
     return { progress: 'prepared', switchBootId: bootId }
@@ -105,6 +107,7 @@ export class CutHost {
     const cuts = await this.whileWeSeeToIt(this.cutAll()).finally(stopLeading)
     // Every port here is past the cut and one host has no tunnels: what waits is copied and the log closes.
     this.closed = await this.at.switchLink.ask('closeLog', { ...this.ref, file: join(this.folder, `${this.channelsName}.part`) })
+    faultPoint('agent.cut.log-closed')
     for (const name of order.vms) await this.at.registry.disks.note(name)
     const vms = cuts.map(({ switchBootId: _, ...cut }) => cut)
     return { progress: 'cut', switchBootId: this.closed.bootId, vms }
@@ -163,6 +166,7 @@ export class CutHost {
     await this.at.watchRoom() // before what was reserved too much comes back and hides it
     const vms = await Promise.all(this.order.vms.map((name) => this.sealVm(name)))
     const channels = await this.sealPart(`${this.channelsName}.part`, this.channelsName)
+    faultPoint('agent.seal.channels')
     await syncFolder(this.folder)
     return { progress: 'sealed', vms, channels, log: this.closed! }
   }
@@ -170,9 +174,13 @@ export class CutHost {
   private async sealVm(name: string): Promise<SealedVm> {
     const vm = this.at.registry.vm(name)
     const { spec, layers } = vm.instance
+    faultPoint('agent.seal.saving')
     const { savedAt } = await vm.finishSave()
+    faultPoint('agent.seal.saved')
     const memory = await this.sealPart(`${name}.memory.part`, `${name}.memory`)
+    faultPoint('agent.seal.memory')
     const frozen = await this.at.layers.seal(layers.slice(0, -1)) // the last one is being written to: it came with the cut
+    faultPoint('agent.seal.layers')
     const specDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex')
     const { version, machine } = this.at.hypervisor
     return { vm: name, spec, memory, layers: frozen, hypervisor: { version, machine, specDigest }, ...(savedAt !== undefined ? { savedAt } : {}) }
@@ -187,7 +195,10 @@ export class CutHost {
 
   private async end(): Promise<HostReport> {
     if (this.order.kind === 'suspend') {
-      for (const name of this.order.vms) await this.at.registry.stop(name, 'the slice is suspended')
+      for (const name of this.order.vms) {
+        await this.at.registry.stop(name, 'the slice is suspended')
+        faultPoint('agent.end.stopped')
+      }
       await this.at.switchLink.ask('closeRun', { slice: this.order.slice, run: this.order.run })
     }
     return { progress: 'told' }
@@ -200,11 +211,16 @@ export class CutHost {
     try {
       await this.whileWeSeeToIt(Promise.all(this.standing)) // some ms; each call in it has a deadline
       const vms = this.at.registry.runningOf(this.order.slice).filter((vm) => this.order.vms.includes(vm.instance.spec.vm))
+      faultPoint('agent.void.before-put-back')
       await this.whileWeSeeToIt(Promise.all(vms.map((vm) => this.putBackFor(vm))))
+      faultPoint('agent.void.put-back')
       await allOrFirstError(vms.map((vm) => this.letRunOrEnd(vm)))
+      faultPoint('agent.void.running')
       await this.at.switchLink.ask('forward', this.ref)
+      faultPoint('agent.void.forwarded')
       await this.underWay // it ends: each call in it has a deadline, and the switch refuses what belongs to this cut
       await Promise.all(vms.map((vm) => vm.abandonCut()))
+      faultPoint('agent.void.abandoned')
       for (const name of this.order.vms) {
         await rm(join(this.folder, `${name}.memory.part`), { force: true })
         await rm(join(this.folder, `${name}.memory`), { force: true })

@@ -30,6 +30,7 @@ export async function cutVm({ vm, order, switchLink, clock, isVoid, standing }: 
   const stamp = () => stamps.push(clock.monotonic())
   let drained = true
   if (coordinated) {
+    faultPoint('agent.cut.before-gate')
     const gate = await switchLink.ask('gate', { ...ref, withinMs: limits.drainMs })
     drained = gate.drained
     if (!drained && !order.force) {
@@ -55,6 +56,7 @@ export async function cutVm({ vm, order, switchLink, clock, isVoid, standing }: 
   stamp()
   faultPoint('agent.cut.resumed')
   if (order.kind === 'live') await switchLink.ask('thaw', ref)
+  faultPoint('agent.cut.thawed')
   stamp()
   const [gate, stop, flip, save, thaw] = stamps.slice(1).map((at, i) => at - stamps[i]!) as [number, number, number, number, number]
   return { vm: name, stoppedAt, resumedAt, drained, phases: { gate, stop, flip, save, thaw }, latches, switchBootId: bootId }

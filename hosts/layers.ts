@@ -6,6 +6,7 @@ import { basename, join } from 'node:path'
 import { digestOf } from '../base/digest.js'
 import { makeFolder, syncFile, syncFolder, writeDurably } from '../base/durable.js'
 import { Failure } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { readRecord, type Form } from '../base/records.js'
 import type { Part } from '../snapshots/messages.js'
 import type { Hypervisor, LayerOn, LayersToMerge } from './hypervisor/hypervisor.js'
@@ -98,6 +99,7 @@ export class Layers {
     const part = this.path(`${name}.part`)
     await rm(part, { force: true })
     await this.maker.mergeLayers(part, { ...what, layers: paths(what.layers), on: paths(what.on) }, signal)
+    faultPoint('agent.collapse.part')
     await rename(part, this.path(name))
     const [into] = await this.seal([this.path(name)])
     return { format: 1, into: into!, replaces }
@@ -105,6 +107,7 @@ export class Layers {
 
   /** From here on it is found where the others were, after a crash too. */
   async replace(replacement: Replacement): Promise<void> {
+    faultPoint('agent.collapse.before-note')
     await writeDurably(this.path(`${replacement.into.name}${replacesSuffix}`), JSON.stringify(replacement))
     this.replacements.push(replacement)
     this.merged = ''
@@ -159,6 +162,7 @@ export class Layers {
     for (const name of files) {
       if (needed.has(layerOf(name)) || notes.has(name) || (this.merged !== '' && name.startsWith(this.merged))) continue
       await rm(this.path(name), { force: true })
+      faultPoint('agent.layer.removed')
     }
   }
 
@@ -169,7 +173,9 @@ export class Layers {
     if (digest && Number(bytes) === size) return { name: basename(path), bytes: size, digest }
     await syncFile(path)
     const fresh = await digestOf(path)
+    faultPoint('agent.layer.synced')
     await writeDurably(`${path}${digestSuffix}`, `${size} ${fresh}`)
+    faultPoint('agent.layer.digest')
     return { name: basename(path), bytes: size, digest: fresh }
   }
 }

@@ -168,6 +168,7 @@ export class Participants {
         step: stepParticipant,
         isOver,
         journal: async (next) => {
+          faultPoint(`agent.before-${next.phase}`)
           await writeDurably(this.path(op), JSON.stringify({ format: 1, ...next }))
           faultPoint(`agent.${next.phase}`)
         },

@@ -143,6 +143,7 @@ export class RestoreHost {
       for (const end of ends) if (end.status === 'rejected') throw end.reason
       faultPoint('agent.restore.loaded')
       const replayed = await this.connect(order, vms)
+      faultPoint('agent.restore.replayed')
       this.tell(order, 'restore prepared', { snapshot: order.snapshot, replayed })
       this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic() })
       return { replayed }
@@ -168,6 +169,7 @@ export class RestoreHost {
     if (restore.journal.went) return this.remembered(restore, restore.journal.went)
     const { order } = restore.journal
     this.tell(order, 'restore goes')
+    faultPoint('agent.restore.going')
     const old = await this.at.marks.get(order.slice)
     await Promise.all(order.vms.filter(({ vm }) => !this.inPlace(order, vm)).map(({ vm }) => this.endOld(vm)))
     if (old.current !== noRun && old.current !== order.run) {
@@ -175,6 +177,7 @@ export class RestoreHost {
     }
     faultPoint('agent.restore.old-ended')
     await this.at.marks.raise(order.slice, { current: order.run })
+    faultPoint('agent.restore.current')
     await this.connectAgain(restore)
     await Promise.all(restore.vms.map((vm) => this.resumeOrMourn(vm)))
     faultPoint('agent.restore.resumed')
@@ -204,12 +207,15 @@ export class RestoreHost {
   private async abortNow(header: RestoreHeader): Promise<null> {
     const restore = this.ready.get(header.op)
     if (restore) restore.givenUp = true
+    faultPoint('agent.restore.giving-up')
     for (const vm of restore?.vms ?? []) await vm.kill()
+    faultPoint('agent.restore.killed')
     await this.at.switchLink.ask('closeRun', { slice: header.slice, run: header.run })
     for (const instance of restore?.journal.instances ?? []) {
       await rm(instance.layers.at(-1)!, { force: true })
       for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
     }
+    faultPoint('agent.restore.unmade')
     await removeDurably(this.path(header.op))
     this.ready.delete(header.op) // last: what has failed on the way is done again (checkOutcomes)
     if (restore) this.tell(header, 'restore given up')
@@ -256,6 +262,7 @@ export class RestoreHost {
       ...journal.instances.map(({ layers, spec }) => this.at.layers.create(basename(layers.at(-1)!), { base: layers.at(-2)!, sizeMiB: spec.diskMiB })),
     ])
     for (const end of made) if (end.status === 'rejected') throw end.reason
+    faultPoint('agent.restore.layers')
     const ends = await Promise.allSettled(order.vms.map(async (sealed, i) => {
       const vm = await this.at.hypervisor.load(journal.instances[i]!, this.part(order, sealed.memory))
       vms.push(vm)
@@ -288,6 +295,7 @@ export class RestoreHost {
       if (ran.includes(vm)) await this.at.registry.connectAgain(vm)
       else await this.at.registry.connect(vm.instance, counting)
     }
+    faultPoint('agent.restore.connected')
     const { frames } = await this.at.switchLink.ask('replay', { slice, run, file: this.part(order, order.channels) })
     return frames
   }
@@ -344,12 +352,16 @@ export class RestoreHost {
   }
 
   private async remember(op: string, went: WentReport): Promise<void> {
+    faultPoint('agent.restore.before-went')
     await writeDurably(`${this.path(op)}.went`, JSON.stringify({ format: 1, ...went }))
+    faultPoint('agent.restore.went')
     await removeDurably(this.path(op))
   }
 
-  private write(journal: Journal): Promise<void> {
-    return writeDurably(this.path(journal.order.op), JSON.stringify(journal))
+  private async write(journal: Journal): Promise<void> {
+    faultPoint('agent.restore.before-journal')
+    await writeDurably(this.path(journal.order.op), JSON.stringify(journal))
+    faultPoint('agent.restore.journal')
   }
 
   /** What was decided; where nothing was, it is abort from here on. The folder is the worker's, and may not have outlived a crash of its host. */

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { makeFolder, writeDurably } from '../base/durable.js'
 import { Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { readRecord, type Form } from '../base/records.js'
 import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
@@ -60,7 +61,9 @@ export class SliceMarks {
         token: Math.max(now.token, to.token ?? 0),
       }
       this.cache.delete(slice) // where writing fails the disk may have it all the same, and what follows must not be lower
+      faultPoint('agent.before-marks')
       await writeDurably(this.path(slice), JSON.stringify(next))
+      faultPoint('agent.marks')
       this.cache.set(slice, next)
       return next
     })

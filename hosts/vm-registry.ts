@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
 import { readableOr } from '../base/records.js'
 import type { Clock } from '../base/time.js'
@@ -372,7 +373,10 @@ export class VmRegistry {
   private save(record: VmRecord): Promise<void> {
     const { vm } = record.spec
     return this.turns.run(vm, async () => {
-      if (this.records.get(vm) === record) await writeDurably(this.files.record(vm), JSON.stringify(record))
+      if (this.records.get(vm) !== record) return
+      faultPoint('agent.before-record')
+      await writeDurably(this.files.record(vm), JSON.stringify(record))
+      faultPoint('agent.record')
     })
   }
 }

@@ -3,6 +3,7 @@
 // spread over jobs: one job leads it over connections that were open before.
 import { DelayedError, Queue, Worker, type Job } from 'bullmq'
 import { Redis } from 'ioredis'
+import { faultPoint } from '../base/fault-points.js'
 import type { Operation } from '../slices/operation.js'
 import type { OperationQueue } from '../slices/slice-store.js'
 
@@ -41,6 +42,7 @@ export function openOperationQueue(redis: Redis): OperationQueue & { close(): Pr
       const before = await queue.getJob(operation.id)
       if (before && ['completed', 'failed'].includes(await before.getState())) await before.remove()
       await queue.add(operation.kind, { operation: operation.id }, { jobId: operation.id, attempts: 1, removeOnComplete: kept, removeOnFail: kept })
+      faultPoint('operation.queued')
     },
     close: () => queue.close(),
   }

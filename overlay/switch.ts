@@ -6,6 +6,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { writeDurably } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
 import type { Log } from '../base/log.js'
 import { readRecord, type Form } from '../base/records.js'
@@ -111,6 +112,7 @@ export class Switch {
       onFlight: (due) => alarm.set(due),
     })
     const alarm = new Alarm(clock, () => alarm.set(net.land(clock.monotonic() + earlyMs)))
+    faultPoint('switch.run-opened')
     this.runs.set(key(ask), { net, alarm, cut: undefined, gatedSince: undefined, stopping: new Map() })
     return { epoch }
   }
@@ -121,6 +123,7 @@ export class Switch {
     if (live) this.endGate(live)
     if (live) endRun(live)
     this.runs.delete(key(ask))
+    faultPoint('switch.run-closed')
     await rm(this.stateFile(ask), { force: true })
     return null
   }
@@ -151,7 +154,9 @@ export class Switch {
     const highest = Math.max(live.net.epoch, await this.preparedEpoch(ask))
     const again = live.cut?.op === ask.op && live.cut.k === ask.k
     if (ask.k <= highest && !again) throw new Refusal('refused', `epoch ${ask.k} is not later than ${highest}, prepared before`)
+    faultPoint('switch.before-prepared')
     await writeDurably(this.stateFile(ask), JSON.stringify({ format: 1, slice: ask.slice, run: ask.run, k: ask.k }))
+    faultPoint('switch.prepared')
     if (!again) live.net.prepare(ask.k, ask.rule)
     live.cut = { slice: ask.slice, run: ask.run, k: ask.k, op: ask.op }
     this.endGate(live)
@@ -165,6 +170,7 @@ export class Switch {
     if (live.gatedSince === undefined) this.at.urgency?.begin()
     live.gatedSince ??= begun
     live.net.gate(ask.vm)
+    faultPoint('switch.gated')
     const drained = await until(clock, ask.withinMs, 1, () => (live.net.isDrained(ask.vm) ? true : undefined))
     this.inCut(ask) // void meanwhile: it must not be stopped
     if (drained) live.stopping.set(ask.vm, clock.monotonic())
@@ -196,7 +202,10 @@ export class Switch {
       (await until(this.at.clock, emptiedMs, 0, () => (live.net.isEmptied(ask.vm) ? true : undefined)))
     if (!emptied) throw new Failure('timed-out', `the sockets of ${ask.vm} could not be read empty`)
     live.stopping.delete(ask.vm)
-    return { latches: this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack), bootId: this.at.bootId }
+    faultPoint('switch.before-flip') // what `stop` has thrown away is put back with the flip, in one step
+    const latches = this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack)
+    faultPoint('switch.flipped')
+    return { latches, bootId: this.at.bootId }
   }
 
   private stay(ask: CutRef): null {
@@ -207,12 +216,15 @@ export class Switch {
 
   private thaw(ask: CutRef & { vm: string }): null {
     this.find(ask).net.thaw(ask.vm)
+    faultPoint('switch.thawed')
     return null
   }
 
   private forward(ask: CutRef): null {
     const live = this.runs.get(key(ask))
+    faultPoint('switch.before-forward')
     if (live) this.goForward(live, ask.k)
+    faultPoint('switch.forwarded')
     return null
   }
 
@@ -240,7 +252,9 @@ export class Switch {
     this.endGate(live)
     net.finish()
     const bytes = encodeLog(ask.slice, frames)
+    faultPoint('switch.before-log')
     await writeDurably(ask.file, bytes)
+    faultPoint('switch.log-closed')
     return {
       bootId: this.at.bootId, frames: frames.length, bytes: bytes.length, recorded: sumsOf(frames), drops,
       framesHeld: ports.reduce((n, p) => n + p.heldFrames, 0),
@@ -256,6 +270,7 @@ export class Switch {
       port.gated = true // a VM that stands takes frames too: after a restart of this switch they would come a second time
       port.replay(logged.filter((f) => f.to === port.id).map((f) => ({ ...f.frame, run: ask.run, epoch: net.epoch })))
     }
+    faultPoint('switch.replayed')
     return { frames: logged.length }
   }
 

@@ -1,6 +1,7 @@
 // One operation at a time per slice: the lock is a field of the record, taken by compare-and-set, with a token that only
 // grows. A worker that was slow and comes back with an old token is refused everywhere.
 import { Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import type { Log } from '../base/log.js'
 import { rfc3339, type Clock } from '../base/time.js'
 import { token as randomToken, type Random } from '../base/random.js'
@@ -31,6 +32,7 @@ export async function beginOperation(
   const id = `${wanted.kind}-${randomToken(at.random, 6)}`
   const now = rfc3339(at.clock.now())
   let operation: Operation | undefined
+  faultPoint('operation.before-begun')
   const slice = await at.store.update(urn, (record) => {
     const holder = record.operation
     if (holder && !wanted.preempts && !holder.byPolicy) {
@@ -45,6 +47,7 @@ export async function beginOperation(
     change(record, operation)
     return record
   }, () => operation!)
+  faultPoint('operation.begun')
   at.log?.info({ call: wanted.callId, op: id, kind: wanted.kind, slice: slice.urn }, 'operation begun')
   const begun = begunEvent(slice, operation!)
   if (begun) await noteEvent(at, slice, begun)
@@ -68,6 +71,7 @@ export async function endOperation(
     ...operation, state: end.state, error: end.error ?? '', result: end.result ?? {}, ended: rfc3339(at.clock.now()),
   }
   let held = false
+  faultPoint('operation.before-ended')
   const before = await at.store.slice(operation.slice)
   if (before) {
     await at.store.update(operation.slice, (record) => {
@@ -78,6 +82,7 @@ export async function endOperation(
       return record
     }, () => ended)
   }
+  faultPoint('operation.ended')
   if (!held) {
     ended.state = end.state === 'failed' ? 'pre-empted' : end.state
     await at.store.saveOperation(ended)

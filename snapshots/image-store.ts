@@ -6,6 +6,7 @@ import { readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isAside, makeFolder, syncFolder, writeDurably, writeOnce } from '../base/durable.js'
 import { Failure, Refusal } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { parseRecord, readRecord, type Form } from '../base/records.js'
 import { inventoryForm, type Inventory } from './inventory.js'
 import type { Outcome } from './messages.js'
@@ -56,6 +57,7 @@ export class ImageStore {
   async writeInventory(slice: string, id: string, bytes: Buffer, key: KeyObject): Promise<string> {
     const folder = this.folder(slice, id)
     await writeDurably(join(folder, 'inventory.json'), bytes)
+    faultPoint('worker.unsigned')
     await writeDurably(join(folder, 'inventory.sig'), sign('sha256', bytes, key).toString('base64'))
     return createHash('sha256').update(bytes).digest('hex')
   }
@@ -105,6 +107,7 @@ export class ImageStore {
     const folder = this.folder(slice, id)
     const away = `${folder}${removed}`
     await rm(away, { recursive: true, force: true })
+    faultPoint('worker.before-removed')
     try {
       await rename(folder, away)
     } catch (error) {
@@ -112,7 +115,9 @@ export class ImageStore {
       throw error
     }
     await syncFolder(join(this.root, slice))
+    faultPoint('worker.renamed-away')
     await rm(away, { recursive: true, force: true })
+    faultPoint('worker.removed')
   }
 
   /** What somebody who died was removing goes. */

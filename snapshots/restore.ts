@@ -35,6 +35,7 @@ export async function restoreSnapshot(request: RestoreRequest, at: RestoreParts)
   const epoch = Math.max(maxima.k, request.epoch, inventory.k) + 1
   const outcomePath = await at.store.restoreOutcomePath(request.slice.uuid, request.op)
   const header = { slice: request.slice.uuid, op: request.op, token: request.token, run }
+  faultPoint('worker.restore.begun')
   try {
     await Promise.all(inventory.hosts.map((share) =>
       at.hosts.ask(share.host, 'restorePrepare', orderOf(request, share, run, epoch), limits.restoreMs)))
@@ -47,6 +48,7 @@ export async function restoreSnapshot(request: RestoreRequest, at: RestoreParts)
   if (outcome.outcome !== 'commit') throw new Failure('aborted', `the restore was given up: ${outcome.why}`)
   faultPoint('worker.restore.decided')
   const went: WentReport[] = await Promise.all(inventory.hosts.map((share) => goUntilHeard(share.host, header, at)))
+  faultPoint('worker.restore.went')
   const frames = went.map((w) => w.firstFrameMs)
   const runningMs = Math.max(...went.map((w) => w.runningAt)) - begun
   return {

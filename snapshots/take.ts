@@ -96,10 +96,12 @@ class Cut {
   async run(): Promise<CutResult> {
     const { request, k, at } = this
     await at.store.create(request.slice.uuid, request.id)
+    faultPoint('worker.created')
     const machine = runMachine<CoordinatorState, CoordinatorEvent, CoordinatorEffect>({
       step: stepCoordinator,
       isOver,
       journal: async (state) => {
+        faultPoint(`worker.before-${state.phase}`)
         await at.journal.save(request.op, { ...state, reports: undefined })
         faultPoint(`worker.${state.phase}`)
       },
@@ -196,7 +198,10 @@ class Cut {
       if (objection !== undefined) {
         want = 'abort'
         why = objection
-      } else digest = await at.store.writeInventory(uuid, request.id, Buffer.from(canonicalJson(this.inventory)), at.key)
+      } else {
+        faultPoint('worker.before-inventory')
+        digest = await at.store.writeInventory(uuid, request.id, Buffer.from(canonicalJson(this.inventory)), at.key)
+      }
     }
     faultPoint('worker.before-outcome')
     this.digest = digest

@@ -198,7 +198,7 @@ function nodeChild(
 
 /** The switch outlives us, so one may be there from before: it goes on, with the links of VMs that run. */
 async function startSwitch(layout: Layout, options: UpOptions, clock: Clock, say: (line: string) => void, children: Child[]): Promise<void> {
-  const config = { folder: layout.switch, socket: layout.switchSocket }
+  const config = { folder: layout.switch, socket: layout.switchSocket, faults: options.env['VIOLIN_FAULTS'] }
   const child = new Child({
     name: 'switch', command: [process.execPath, '--enable-source-maps', join(options.program, 'hosts/switch/main.js')], ready: 'ipc',
     outlives: { pidFile: layout.switchPid }, env: { ...options.env, VIOLIN_CONFIG: JSON.stringify(config) }, logFile: join(layout.log, 'switch.log'),

@@ -1,6 +1,7 @@
 // The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody. It ends when it is told
 // to, by `up` or by an agent that nobody has supervised for long.
 import { makeFolder } from '../../base/durable.js'
+import { armFaults } from '../../base/fault-points.js'
 import { goFirst, lead, stopLeading } from '../../base/priority.js'
 import { makeLog } from '../../base/log.js'
 import { realRandom, token } from '../../base/random.js'
@@ -13,10 +14,13 @@ export interface SwitchConfig {
   folder: string
   socket: string
   logLevel?: string
+  /** Orders for fault points: tests only. */
+  faults?: string
 }
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as SwitchConfig
 const log = makeLog('switch', config.logLevel)
+armFaults(config.faults)
 goFirst()
 const tickMs = 50
 
