@@ -1,18 +1,20 @@
 // Files that must be there whole after a crash, or not at all: written aside, synced, renamed, the folder synced.
-import { link, mkdir, open, rename, rm, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { link, mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { faultPoint } from './fault-points.js'
 
 let counter = 0
 const aside = (path: string) => `${path}.${process.pid}.${counter++}.part`
 /** Is this the name of a file that is written aside? Where its process has died it is nobody's. */
-export const isAside = (name: string): boolean => /\.\d+\.\d+\.part$/.test(name)
+export const isAside = (name: string): boolean => asideForm.test(name)
+const asideForm = /\.(\d+)\.\d+\.part$/
 
 /** Replaces `path` by `content`, so that a reader sees the old or the new and a crash loses neither. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = aside(path)
   try {
     await writeSynced(temporary, content)
+    faultPoint('file.aside')
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true })
@@ -48,6 +50,23 @@ export async function removeDurably(path: string): Promise<void> {
     throw error
   }
   await syncFolder(dirname(path))
+}
+
+/** After: what processes that have died were writing aside, in this folder and below it, is gone. What living ones write stays. */
+export async function sweepAsides(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    const pid = asideForm.exec(entry.name)?.[1]
+    if (pid !== undefined && !isAnother(Number(pid))) await rm(join(entry.parentPath, entry.name), { force: true })
+  }
+}
+
+/** Does another process have this number? Ours has just begun: what has it in its name is not from us. */
+function isAnother(pid: number): boolean {
+  try {
+    return pid !== process.pid && process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
 }
 
 export async function syncFolder(folder: string): Promise<void> {

@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import { join } from 'node:path'
 import { armFaults } from '../base/fault-points.js'
 import { goFirst } from '../base/priority.js'
-import { makeFolder } from '../base/durable.js'
+import { makeFolder, sweepAsides } from '../base/durable.js'
 import { limits } from '../base/limits.js'
 import { makeLog } from '../base/log.js'
 import { serveRpc, type RpcServer } from '../base/rpc.js'
@@ -66,6 +66,7 @@ const log = makeLog('agent', config.logLevel)
 goFirst()
 armFaults(config.faults)
 for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
+await sweepAsides(config.folder)
 const ballast: Ballast = new Ballast(join(config.folder, 'ballast'), log, (why) => participants.giveWay(why))
 
 const simulated = config.hypervisor === 'simulated'

@@ -1,6 +1,7 @@
 // The worker: leads every operation, cuts included. It serves only after what an earlier worker left open has ended and
 // the records agree with what the hosts say.
 import { readFileSync } from 'node:fs'
+import { sweepAsides } from '../base/durable.js'
 import { explain } from '../base/errors.js'
 import { armFaults } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
@@ -88,6 +89,7 @@ hosts.onHostBack((host) => {
 })
 
 await snapshots.recover()
+await sweepAsides(config.store)
 await reconcile(parts)
 await noteHosts(parts)
 for (const slice of await store.slices()) {

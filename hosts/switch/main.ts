@@ -1,6 +1,6 @@
 // The switch process: the data plane of one host. It outlives its agent, and nothing in here waits for anybody. It ends when it is told
 // to, by `up` or by an agent that nobody has supervised for long.
-import { makeFolder } from '../../base/durable.js'
+import { makeFolder, sweepAsides } from '../../base/durable.js'
 import { armFaults } from '../../base/fault-points.js'
 import { goFirst, lead, stopLeading } from '../../base/priority.js'
 import { makeLog } from '../../base/log.js'
@@ -25,6 +25,7 @@ goFirst()
 const tickMs = 50
 
 await makeFolder(config.folder)
+await sweepAsides(config.folder)
 const served: { by?: RpcServer } = {}
 const theSwitch = new Switch({
   folder: config.folder,

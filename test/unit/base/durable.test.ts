@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { removeDurably, writeDurably, writeOnce } from '../../../base/durable.js'
+import { removeDurably, sweepAsides, writeDurably, writeOnce } from '../../../base/durable.js'
 import { useTempFolder } from '../../temp.js'
 
 describe('durable files', () => {
@@ -34,6 +35,15 @@ describe('durable files', () => {
   it('fail where their folder is missing, instead of saying that somebody was there first', async () => {
     await assert.rejects(writeOnce(join(folder(), 'no', 'file'), 'x'), /ENOENT/)
     await assert.rejects(writeDurably(join(folder(), 'no', 'file'), 'x'), /ENOENT/)
+  })
+
+  it('leave nothing of a writer that has died, and do not touch what a living one writes', async () => {
+    const gone = spawnSync('true').pid
+    mkdirSync(join(folder(), 'below'))
+    for (const name of [`a.json.${gone}.0.part`, `below/b.${gone}.12.part`, `c.${process.ppid}.0.part`, 'd.memory.part']) writeFileSync(join(folder(), name), 'half')
+    writeFileSync(join(folder(), `e.${process.pid}.0.part`), 'of one that had our number')
+    await sweepAsides(folder())
+    assert.deepEqual(readdirSync(folder(), { recursive: true }).sort(), ['below', `c.${process.ppid}.0.part`, 'd.memory.part'])
   })
 
   it('are removed, also twice', async () => {
