@@ -1,54 +1,34 @@
-// One cell of the fault matrix: what is under way, the point at which the victim dies, and what must hold afterwards.
-import type { FaultRig, Victims } from './rig.js'
+// One cell of the fault matrix: what is under way, the point at which the fault strikes, and what must hold afterwards.
+import assert from 'node:assert/strict'
+import { realClock as clock, until } from '../../base/time.js'
+import type { Fault } from './fault.js'
+import type { Point } from './points.js'
+import type { FaultRig } from './rig.js'
 
-export interface Point {
-  name: string
-  text: string
-  /** What is under way when the point comes; `idle`: nothing. */
-  during: 'idle' | 'snapshot' | 'rollback' | 'kept-rollback' | 'merge'
-}
-export interface Cell { point: string; victims: string; ok: boolean; why: string; seconds: number }
+export interface Cell { kind: string; point: string; victims: string; time: number; ok: boolean; met: boolean; why: string; seconds: number }
 
-export const points: Point[] = [
-  { name: 'idle', text: 'idle', during: 'idle' },
-  { name: 'agent.preparing', text: 'preparing', during: 'snapshot' },
-  { name: 'agent.prepared', text: 'prepared', during: 'snapshot' },
-  { name: 'agent.cut.gated', text: 'between gate and stop', during: 'snapshot' },
-  { name: 'agent.cut.stopped', text: 'between stop and flip', during: 'snapshot' },
-  { name: 'agent.cut.flipped', text: 'between flip and RESUME', during: 'snapshot' },
-  { name: 'agent.cut.resumed', text: 'between RESUME and thaw', during: 'snapshot' },
-  { name: 'agent.saved', text: 'all cut', during: 'snapshot' },
-  { name: 'agent.sealing', text: 'saving and sealing', during: 'snapshot' },
-  { name: 'agent.sealed', text: 'sealed', during: 'snapshot' },
-  { name: 'worker.before-outcome', text: 'before the outcome link', during: 'snapshot' },
-  { name: 'worker.after-outcome', text: 'after the outcome link', during: 'snapshot' },
-  { name: 'worker.rollback.kept', text: 'before a rollback: a snapshot was taken first', during: 'kept-rollback' },
-  { name: 'agent.restore.loaded', text: 'restore: new VMs loaded', during: 'rollback' },
-  { name: 'worker.restore.ready', text: 'restore: before GO', during: 'rollback' },
-  { name: 'worker.restore.decided', text: 'restore: after GO', during: 'rollback' },
-  { name: 'agent.restore.old-ended', text: 'restore: old VMs ended', during: 'rollback' },
-  { name: 'agent.restore.replaced', text: 'restore: one new VM in its place', during: 'rollback' },
-  { name: 'agent.collapse.merged', text: 'disk layers merged', during: 'merge' },
-  { name: 'agent.collapse.noted', text: 'merged layer noted', during: 'merge' },
-  { name: 'agent.collapse.replaced', text: 'one VM reads it', during: 'merge' },
-]
+const backMs = 10_000
+const overMs = 60_000
 
-export async function cell(rig: FaultRig, point: Point, victims: Victims): Promise<void> {
-  const earlier = point.during === 'merge' ? await rig.snapshot() : ''
+/** Before: the slice runs. After: it runs, with one snapshot. False: the fault was never met, since nobody did what fails. */
+export async function cell(rig: FaultRig, point: Point, fault: Fault): Promise<boolean> {
+  const { during } = point
+  const earlier = during === 'merge' || during === 'delete' ? await rig.snapshot() : ''
   const good = await rig.snapshot() // consistent, and what a lossy fault goes back to
-  if (point.during === 'idle') for (const pid of victims.map((v) => rig.pidOf(v))) process.kill(pid, 'SIGKILL')
-  else {
-    rig.arm(point.name, victims)
-    if (point.during === 'snapshot') await rig.whenFree(() => rig.slice.action('violin_snapshot'))
-    else if (point.during === 'merge') await rig.whenFree(() => rig.slice.action('violin_delete', { violin_snapshot: earlier }))
-    else await rig.whenFree(() => rig.slice.action('violin_rollback', { violin_snapshot: good, violin_snapshot_first: point.during === 'kept-rollback' }))
-    await rig.struck(point.name)
+  let acting: Promise<void> | undefined
+  try {
+    acting = during === 'idle' ? await strikeNow(fault, point) : (await strikeAt(rig, point, fault, { earlier, good })).acting
+  } finally {
+    rig.orders.clear()
+    fault.end()
   }
-  await rig.mend(victims)
+  await rig.mend(fault.ends)
+  await acting // the AM itself may have been away
+  if (during === 'suspend') await resumed(rig)
   await rig.assertMoving()
   await rig.ready()
   await rig.assertClean()
-  if (victims.includes('switch')) await rig.rollBack(good) // frames that were in it are lost, as on a pulled cable
+  if (fault.ends.includes('switch')) await rig.rollBack(good) // frames that were in it are lost, as on a pulled cable
   const next = await rig.snapshot()
   await rig.assertConserved()
   await rig.rollBack(next)
@@ -56,4 +36,65 @@ export async function cell(rig: FaultRig, point: Point, victims: Victims): Promi
   await rig.assertConserved()
   await rig.assertClean()
   await rig.removeAllBut(next)
+  return fault.met
+}
+
+async function strikeNow(fault: Fault, point: Point): Promise<undefined> {
+  for (const line of await fault.order(point)) {
+    const [pid, signal] = line.split(' ')
+    process.kill(Number(pid), signal ?? 'SIGKILL')
+  }
+  await fault.lasts(point)
+}
+
+async function strikeAt(rig: FaultRig, point: Point, fault: Fault, snapshots: { earlier: string; good: string }): Promise<{ acting: Promise<void> }> {
+  const { during } = point
+  if (during === 'void') hangInCut(rig)
+  if (during === 'given-up') rig.orders.give('agent.restore.replayed', [String(rig.pidOf('worker'))])
+  else await order(rig, point, fault)
+  const acting = act(rig, point, snapshots)
+  acting.catch(() => undefined) // whoever calls hears it
+  if (during === 'given-up') {
+    const before = rig.pidOf('worker')
+    await rig.struck('agent.restore.replayed')
+    const next = await until(clock, backMs, 20, () => rig.pidsOf('worker').find((pid) => pid !== before))
+    assert.ok(next, 'no other worker came')
+    await order(rig, point, fault)
+  }
+  await rig.struck(point.name)
+  await fault.lasts(point)
+  return { acting }
+}
+
+/** A VM that hangs when it is to be cut makes the cut void; it is itself again when it is to be let run. */
+function hangInCut(rig: FaultRig): void {
+  const pid = rig.pidOf('vm')
+  rig.orders.give('agent.before-cutting', [`${pid} SIGSTOP`])
+  rig.orders.give('agent.voiding', [`${pid} SIGCONT`])
+}
+
+async function order(rig: FaultRig, point: Point, fault: Fault): Promise<void> {
+  const first = ['agent.before-voiding', 'agent.voiding'].includes(point.name) ? [`${rig.pidOf('vm')} SIGCONT`] : []
+  rig.orders.give(point.name, [...first, ...await fault.order(point)])
+}
+
+async function act(rig: FaultRig, { during }: Point, { earlier, good }: { earlier: string; good: string }): Promise<void> {
+  const { slice } = rig
+  if (during === 'snapshot' || during === 'void') await rig.whenFree(() => slice.action('violin_snapshot'))
+  else if (during === 'suspend') await rig.whenFree(() => slice.action('violin_suspend'))
+  else if (during === 'merge' || during === 'delete') await rig.whenFree(() => slice.action('violin_delete', { violin_snapshot: earlier }))
+  else await rig.whenFree(() => slice.action('violin_rollback', { violin_snapshot: good, violin_snapshot_first: during === 'kept-rollback' }))
+}
+
+/** A suspension has come to its end, or was given up: then the slice runs. */
+async function resumed(rig: FaultRig): Promise<void> {
+  let last = ''
+  const state = await until(clock, overMs, 100, async () => {
+    const states = new Set((await rig.call(() => rig.slice.status())).map((s) => s.operational))
+    last = [...states].join()
+    return ['violin_suspended', 'geni_ready'].includes(last) ? last : undefined
+  })
+  assert.ok(state, `the suspension does not end: ${last}`)
+  if (state === 'violin_suspended') await rig.whenFree(() => rig.slice.action('violin_resume'))
+  await rig.ready()
 }

@@ -2,10 +2,11 @@
 // must be answered well after every fault.
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import ssh2 from 'ssh2'
+import { takeLock } from '../../base/lock.js'
 import { realRandom } from '../../base/random.js'
 import { newSshKeys } from '../../base/ssh-key.js'
 import { realClock as clock, until } from '../../base/time.js'
@@ -14,9 +15,13 @@ import { AmError, makeAmClient } from '../../cli/am-client.js'
 import { checkBank } from '../../cli/bank/check.js'
 import { quiesce } from '../../cli/bank/quiesce.js'
 import { openBank, type Bank } from '../../cli/bank/reader.js'
+import type { BankReport } from '../../cli/bank/report.js'
 import { vmPids } from '../../cli/demo/processes.js'
 import { loginsOf, SliceClient, text, type NodeLogin } from '../../cli/demo/slice-client.js'
+import { freePort } from '../../cli/up/aggregate.js'
 import { layoutOf } from '../../cli/up/layout.js'
+import { Orders } from './orders.js'
+import { assertTidy } from './tidy-state.js'
 
 export type HypervisorKind = 'qemu' | 'simulated'
 export const victims = ['worker', 'agent', 'switch', 'am', 'redis', 'up', 'vm'] as const
@@ -36,14 +41,18 @@ const marks: Record<Exclude<Victim, 'up' | 'vm'>, string> = {
 export class FaultRig {
   readonly state: string
   /** Orders for fault points. */
-  readonly orders: string
+  readonly orders = new Orders()
   /** More options of `up`. */
   readonly upOptions: string[] = []
   /** More of the environment of `up`. */
   readonly upEnv: Record<string, string> = {}
   /** Where `up` tells; in the state folder without it. */
   upLog: string | undefined
+  /** VMs of slices that are not ours. */
+  others = 0
   slice!: SliceClient
+  am!: ReturnType<typeof makeAmClient>
+  user = { urn: '', keys: [] as string[] }
   /** Where it serves, and the root that vouches for it. */
   url = ''
   trust = ''
@@ -60,7 +69,6 @@ export class FaultRig {
   constructor(hypervisor: HypervisorKind, within = tmpdir()) {
     this.hypervisor = hypervisor
     this.state = mkdtempSync(join(within, 'vfault-'))
-    this.orders = mkdtempSync(join(tmpdir(), 'vorders-'))
   }
 
   /** After: the slice runs under load. `policy`: attributes of its checkpoint policy. `vm`: of its VMs. `property`: of its LAN. */
@@ -82,13 +90,14 @@ export class FaultRig {
     const { trust } = await openFederation(folder)
     this.trust = trust
     const user = await issueUser(folder, 'alice', tools)
+    this.user = { urn: user.urn, keys: [this.keys.public] }
     const issued = await issueSlice(folder, 'alice', 'faults', { ...tools, lifeMs: 24 * 3_600_000 })
     this.uuid = issued.uuid
     const pem = (file: string) => readFileSync(file, 'utf8')
-    const am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(trust) })
+    const am = this.am = makeAmClient({ url, key: pem(user.key), cert: pem(user.certificate), ca: pem(trust) })
     this.slice = new SliceClient(am, issued.urn, pem(issued.credential), clock)
     await this.slice.allocate(request)
-    const logins = loginsOf(text(await this.slice.provision([{ urn: user.urn, keys: [this.keys.public] }]), 'geni_rspec'))
+    const logins = loginsOf(text(await this.slice.provision([this.user]), 'geni_rspec'))
     this.logins = logins
     this.vms = logins.map((l) => l.sliver.split('+').at(-1)!)
     await this.whenFree(() => this.slice.action('geni_start'))
@@ -109,7 +118,12 @@ export class FaultRig {
     this.up.kill('SIGTERM')
     await ended
     assert.deepEqual(this.pids(''), [], 'nothing is left')
-    for (const folder of [this.state, this.orders]) rmSync(folder, { recursive: true, force: true })
+    const { run, lock } = layoutOf(this.state)
+    assert.ok(!existsSync(run), `${run} is left`)
+    takeLock(lock, this.state)() // refuses where it is held
+    for (const port of [this.port, ...this.logins.map((l) => l.port)]) await freePort('127.0.0.1', port)
+    rmSync(this.state, { recursive: true, force: true })
+    this.orders.remove()
   }
 
   /** How users log in, in the order of the nodes, and with which key. */
@@ -119,10 +133,15 @@ export class FaultRig {
   pidOf(victim: Victim): number {
     if (victim === 'up') return this.up.pid!
     if (victim === 'vm') return vmPids(this.vms).get(this.vms[1]!)!
-    const [pid] = this.pids(marks[victim])
+    const [pid] = this.pidsOf(victim)
     assert.ok(pid !== undefined, `there is no ${victim}`)
     return pid
   }
+
+  pidsOf(victim: Exclude<Victim, 'up' | 'vm'>): number[] { return this.pids(marks[victim]) }
+
+  /** The banks of all nodes, or of all but the one that is the victim `vm`. */
+  banksBut(victim?: 'vm'): Bank[] { return this.banks.filter((_, i) => victim === undefined || i !== 1) }
 
   /** The pid of each VM, as far as it has one. */
   vmPids(): number[] {
@@ -130,24 +149,17 @@ export class FaultRig {
     return this.vms.flatMap((vm) => pids.get(vm) ?? [])
   }
 
-  /** Kills the victims when a process comes to this point; the file is gone and named .hit once it has. */
+  /** Kills the victims when a process comes to this point. */
   arm(point: string, victims: Victims): void {
-    this.order(point, victims.map((victim) => String(this.pidOf(victim))))
+    this.orders.give(point, victims.map((victim) => String(this.pidOf(victim))))
   }
 
   /** The same, but the victim is only stopped: SIGCONT lets it go on. */
   armStop(point: string, victim: Victim): void {
-    this.order(point, [`${this.pidOf(victim)} SIGSTOP`])
+    this.orders.give(point, [`${this.pidOf(victim)} SIGSTOP`])
   }
 
-  private order(point: string, lines: string[]): void {
-    rmSync(join(this.orders, `${point}.hit`), { force: true })
-    writeFileSync(join(this.orders, point), lines.join('\n'))
-  }
-
-  async struck(point: string): Promise<void> {
-    assert.ok(await until(clock, 30_000, 5, () => (existsSync(join(this.orders, `${point}.hit`)) ? true : undefined)), `nothing came to ${point}`)
-  }
+  struck(point: string): Promise<void> { return this.orders.struck(point) }
 
   /** After a killed `up`: the next one. Else nothing. */
   async mend(victims: Victims): Promise<void> {
@@ -161,8 +173,12 @@ export class FaultRig {
   }
 
   /** What each node has sent; undefined where it does not say. */
-  sent(): Promise<(number | undefined)[]> {
-    return Promise.all(this.banks.map(async (b) => (await b.report().catch(() => undefined))?.channels[0]!.sent))
+  async sent(): Promise<(number | undefined)[]> {
+    return (await this.reports()).map((report) => report?.channels[0]!.sent)
+  }
+
+  reports(): Promise<(BankReport | undefined)[]> {
+    return Promise.all(this.banks.map((b) => b.report().catch(() => undefined)))
   }
 
   /** Every VM's counters move within 10 s, but for one that was killed itself: its slice is back by then, or being brought back. */
@@ -232,7 +248,8 @@ export class FaultRig {
     }
     assert.deepEqual([...vmPids(this.vms).keys()].sort(), [...this.vms].sort())
     const copies = this.pids('').filter((pid) => /qemu-system|simulated\/main\.js/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))).length
-    assert.equal(copies, this.vms.length, 'one process for each VM')
+    assert.equal(copies, this.vms.length + this.others, 'one process for each VM')
+    await assertTidy(layoutOf(this.state), copies)
   }
 
   /** Takes a snapshot and waits for it. */
@@ -314,7 +331,7 @@ export class FaultRig {
   private async startUp(): Promise<string> {
     const log = openSync(this.upLog ?? join(this.state, 'up.log'), 'a')
     this.up = spawn(process.execPath, [main, 'up', '--state', this.state, '--listen', `127.0.0.1:${this.port}`, '--hypervisor', this.hypervisor, ...this.upOptions], {
-      stdio: ['ignore', 'pipe', log], env: { ...process.env, ...this.upEnv, VIOLIN_FAULTS: this.orders },
+      stdio: ['ignore', 'pipe', log], env: { ...process.env, ...this.upEnv, VIOLIN_FAULTS: this.orders.folder },
     })
     return new Promise((ready, fail) => {
       let said = ''

@@ -6,6 +6,7 @@ import { diskError } from './world/disk.js'
 import type { Connection, Way } from './world/network.js'
 import type { Machine } from './world/machine.js'
 import type { World } from './world/world.js'
+import { points as namedPoints, severalHostPoints } from '../faults/points.js'
 
 /** Begins at a time of the seed's choosing; what it returns ends it. */
 type Fault = (site: Site, w: World) => (() => void) | undefined
@@ -140,13 +141,8 @@ export const faults: Record<string, Fault> = {
   'nic-reset': onMachine((m) => m.resetNics(), () => undefined),
 }
 
-/** Where in the product a process dies, by name; each is a fault of its own, too. */
-const points = [
-  'agent.preparing', 'agent.prepared', 'agent.cutting', 'agent.saved', 'agent.sealing', 'agent.sealed', 'agent.ending', 'agent.done', 'agent.voiding', 'agent.void',
-  'agent.cut.gated', 'agent.cut.stopped', 'agent.cut.flipped', 'agent.cut.resumed', 'agent.restore.loaded', 'agent.restore.old-ended', 'agent.restore.resumed', 'agent.restore.running',
-  'agent.restore.replaced', 'agent.collapse.merged', 'agent.collapse.noted', 'agent.collapse.replaced', 'worker.preparing', 'worker.cutting', 'worker.sealing', 'worker.deciding',
-  'worker.telling', 'worker.over', 'worker.before-outcome', 'worker.after-outcome', 'worker.restore.ready', 'worker.restore.decided', 'worker.rollback.kept',
-]
+/** Where in the product a process dies, by name. Those that only images, or the AM, come to, are never met here. */
+const points = [...namedPoints.filter(({ name, by }) => name !== 'idle' && by !== 'am').map(({ name }) => name), ...severalHostPoints]
 faults['points'] = (_site, w) => {
   w.deathAt = { point: w.dice.pick(points), proc: '' }
   return undefined

@@ -1,23 +1,18 @@
 // The disk of the state folder is filled to its last byte at a point of a snapshot, each time another one: VMs run on, the snapshot is
 // aborted with the reason, room is found again, and the next snapshot and a rollback work. A file system of its own is made for it.
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { explain } from '../../base/errors.js'
 import { realClock as clock, until } from '../../base/time.js'
 import { text } from '../../cli/demo/slice-client.js'
-import { reserve } from '../../hosts/hypervisor/qemu/descriptors.js'
 import { FaultRig, type HypervisorKind } from '../faults/rig.js'
+import { mib, SmallDisk } from '../faults/small-disk.js'
 
 interface Round { point: string; reason: string; freeAfterMiB: number; ok: boolean; why: string }
 
 const points = ['agent.prepared', 'agent.cut.gated', 'agent.cut.resumed', 'agent.saved', 'agent.sealing']
-const mib = 1024 * 1024
-const sizeMiB = 3072
 /** A snapshot begins with 512 MiB free and takes 432 of them for three VMs. */
 const leaveMiB = 700
-const settleMs = 1_500
 
 export async function fullDisk(at: { hypervisor: HypervisorKind; count: number; say: (line: string) => void }): Promise<{ ok: boolean; rounds: Round[] }> {
   const disk = new SmallDisk()
@@ -49,7 +44,7 @@ async function oneRound(rig: FaultRig, disk: SmallDisk, point: string): Promise<
   try {
     const good = await rig.snapshot()
     await rig.removeAllBut(good)
-    await settled(disk)
+    await disk.settled()
     disk.fillUpTo(leaveMiB * mib)
     const agent = rig.pidOf('agent')
     rig.armStop(point, 'agent') // or it might be done before the disk is full
@@ -81,76 +76,4 @@ async function oneRound(rig: FaultRig, disk: SmallDisk, point: string): Promise<
     round.why = explain(error).split('\n').slice(0, 8).join(' | ')
   }
   return round
-}
-
-/** After: layers that were replaced have gone, so that nothing makes room by itself where the disk is to be full. */
-async function settled(disk: SmallDisk): Promise<void> {
-  let last = NaN
-  const still = await until(clock, 60_000, settleMs, () => {
-    const now = disk.freeBytes()
-    const same = Math.abs(now - last) < mib
-    last = now
-    return same ? true : undefined
-  })
-  if (!still) throw new Error('the room on the disk does not come to rest')
-}
-
-/** A file system of some GiB in a file, and the file in it that fills it. */
-class SmallDisk {
-  readonly folder = mkdtempSync(join(tmpdir(), 'vdisk-'))
-  private readonly image = `${this.folder}.img`
-  private readonly filler = join(this.folder, 'filler')
-
-  constructor() {
-    writeFileSync(this.image, '')
-    truncateSync(this.image, sizeMiB * mib)
-    execFileSync('mkfs.ext4', ['-q', '-m', '0', this.image])
-    execFileSync('mount', ['-o', 'loop', this.image, this.folder])
-  }
-
-  freeBytes(): number {
-    const { bavail, bsize } = statfsSync(this.folder)
-    return bavail * bsize
-  }
-
-  /** After: `left` bytes are free, or with 0 not one. */
-  fillUpTo(left: number): void {
-    const file = openSync(this.filler, 'a')
-    try {
-      const more = this.freeBytes() - left - (left === 0 ? mib : 0)
-      if (more > 0) reserve(file, this.sizeOfFiller() + more, this.filler)
-      if (left === 0) this.writeUntilFull()
-    } finally {
-      closeSync(file)
-    }
-  }
-
-  empty(): void { rmSync(this.filler, { force: true }); rmSync(`${this.filler}.rest`, { force: true }) }
-
-  remove(): void {
-    execFileSync('umount', ['-l', this.folder])
-    rmSync(this.image, { force: true })
-    rmSync(this.folder, { recursive: true, force: true })
-  }
-
-  private sizeOfFiller(): number {
-    return Number(execFileSync('stat', ['-c', '%s', this.filler]).toString())
-  }
-
-  private writeUntilFull(): void {
-    const rest = openSync(`${this.filler}.rest`, 'a')
-    try {
-      for (const size of [64 * 1024, 4096, 1]) writeWhileItFits(rest, Buffer.alloc(size))
-    } finally {
-      closeSync(rest)
-    }
-  }
-}
-
-function writeWhileItFits(file: number, block: Buffer): void {
-  try {
-    for (let n = 0; n < 100_000; n++) if (writeSync(file, block) < block.length) return
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
-  }
 }
