@@ -42,7 +42,7 @@ const turnMs = 50
 const allTurnsMs = 1_000
 /** Rescue and `cont` need some seconds. A VM that cannot be let run for so long never will be, and its slice would wait for it for ever. */
 const letRunMs = 60_000
-/** A monitor that is silent for so long is left to the rescue. */
+/** A monitor that is silent for so long is left to the rescue; a switch that is, puts back when it does not stand any more (hole 45). */
 const askMs = 1_000
 
 export class CutHost {
@@ -249,7 +249,7 @@ export class CutHost {
     try {
       if (await within(askMs, vm.isRunning(), silent)) return
       const witnesses = await within(askMs, vm.witnesses(), silent)
-      await this.at.switchLink.ask('cut', { ...this.ref, vm: vm.instance.spec.vm, witnesses, putBack: true })
+      await this.at.switchLink.ask('cut', { ...this.ref, vm: vm.instance.spec.vm, witnesses, putBack: true }, askMs)
     } catch (error) {
       this.at.log.info({ ...this.ref, vm: vm.instance.spec.vm, why: explain(error) }, 'nothing is put back')
     }

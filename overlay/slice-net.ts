@@ -171,7 +171,7 @@ export class SliceNet {
    * and the guest had not is back at the head of the queues, everything is latched, its ports are in epoch k.
    * Refused when the switch has already gone forward (hole 5c): the cut of this VM is void.
    */
-  cut(vm: string, k: number, op: string, witnesses: DeviceWitness[], putBack: boolean): PortLatch[] {
+  cut(vm: string, k: number, op: string, witnesses: DeviceWitness[], putBack: boolean, late = false): PortLatch[] {
     const before = this.verdicts.get(`${vm} ${k}`)
     if (before !== undefined) {
       throw new Refusal('refused', `${vm} has already ${before === 'forward' ? `gone forward to epoch ${k}` : `been cut for ${k}`}`)
@@ -179,7 +179,7 @@ export class SliceNet {
     this.verdicts.set(`${vm} ${k}`, { cut: op })
     this.epoch = Math.max(this.epoch, k)
     return this.ports(vm).map((port) => {
-      const latch = this.latch(port, witnesses.find((w) => w.port === port.id), putBack)
+      const latch = this.latch(port, witnesses.find((w) => w.port === port.id), putBack, late)
       port.epoch = k
       return latch
     })
@@ -249,13 +249,14 @@ export class SliceNet {
     port.pump()
   }
 
-  private latch(port: Port, device: DeviceWitness | undefined, putBack: boolean): PortLatch {
+  private latch(port: Port, device: DeviceWitness | undefined, putBack: boolean, late: boolean): PortLatch {
     const member = this.members.get(port.id)!
-    const witness = this.weigh(member, device)
+    const since = late ? this.sentSince(member, device) : 0
+    const witness = this.weigh(member, device, since)
     const waiting = witness === 'exact' && putBack ? mod16(this.expectedRx(member) - device!.usedRx) : 0
     const back = waiting > 0 ? port.putBack(waiting) : 0
     const base = member.base && { ...member.base, framesRead: member.readAtBase, framesWritten: member.writtenAtBase }
-    this.setBase(port, device)
+    this.setBase(port, device, since)
     return {
       port: port.id, vm: port.vm, sent: port.seq, epoch: port.epoch, witness,
       usedRx: device?.usedRx ?? -1, usedTx: device?.usedTx ?? -1, vring: device?.vring ?? '',
@@ -267,21 +268,31 @@ export class SliceNet {
     }
   }
 
-  private setBase(port: Port, device: DeviceWitness | undefined): void {
+  private setBase(port: Port, device: DeviceWitness | undefined, since = 0): void {
     const member = this.members.get(port.id)!
     member.base = device ? { usedRx: device.usedRx, usedTx: device.usedTx, vring: device.vring } : undefined
-    member.readAtBase = port.framesRead
+    member.readAtBase = port.framesRead - since
     member.writtenAtBase = port.framesWritten
   }
 
   /** Do the device's own counters agree with ours? Only then is it known what QEMU has not yet handed to the guest. */
-  private weigh(member: Member, device: DeviceWitness | undefined): WitnessVerdict {
+  private weigh(member: Member, device: DeviceWitness | undefined, since: number): WitnessVerdict {
     const { base, port } = member
     if (!device || !base) return 'none'
     if (base.vring !== undefined && base.vring !== device.vring) return 'none' // the guest reset its NIC since the base
-    if (mod16(base.usedTx + port.framesRead - member.readAtBase) !== device.usedTx) return 'tx-differs'
+    if (mod16(this.expectedTx(member) - since) !== device.usedTx) return 'tx-differs'
     const waiting = mod16(this.expectedRx(member) - device.usedRx)
     return waiting <= port.framesWritten - member.writtenAtBase ? 'exact' : 'none'
+  }
+
+  /** Frames that were read after the device was asked: its VM has run on. Nothing was written to it meanwhile, for its ports are gated. */
+  private sentSince(member: Member, device: DeviceWitness | undefined): number {
+    const ahead = device && member.base ? mod16(this.expectedTx(member) - device.usedTx) : 0
+    return ahead < 32_768 ? ahead : 0
+  }
+
+  private expectedTx(member: Member): number {
+    return mod16(member.base!.usedTx + member.port.framesRead - member.readAtBase)
   }
 
   private expectedRx(member: Member): number {

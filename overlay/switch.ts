@@ -201,9 +201,11 @@ export class Switch {
     const emptied = live.net.isEmptied(ask.vm) ||
       (await until(this.at.clock, emptiedMs, 0, () => (live.net.isEmptied(ask.vm) ? true : undefined)))
     if (!emptied) throw new Failure('timed-out', `the sockets of ${ask.vm} could not be read empty`)
+    const since = live.stopping.get(ask.vm)
     live.stopping.delete(ask.vm)
+    const late = since !== undefined && this.at.clock.monotonic() - since >= limits.holdMs // we have stood: the VM was let run without us (hole 45)
     faultPoint('switch.before-flip') // what `stop` has thrown away is put back with the flip, in one step
-    const latches = this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack)
+    const latches = this.inCut(ask).net.cut(ask.vm, ask.k, ask.op, ask.witnesses, ask.putBack, late)
     faultPoint('switch.flipped')
     return { latches, bootId: this.at.bootId }
   }

@@ -105,6 +105,21 @@ describe('the witnesses of a cut', () => {
     assert.deepEqual([latch.witness, latch.putBack], ['tx-differs', 0])
   })
 
+  it('are exact for a flip that comes so late that the VM has run on since it was asked, and the next cut finds counters that add up', () => {
+    const { net, port, send, device, cut } = aNet()
+    net.prepare(2, 'colour')
+    send(1, 2, 'f')
+    net.gate('vm2')
+    const asked = device(2, { usedRx: port(2).framesWritten - 1 }) // `stop` has thrown one away
+    send(2, 1, 'g')
+    send(2, 1, 'h')
+    const [latch] = net.cut('vm2', 2, 'op', [asked], true, true)
+    assert.deepEqual([latch!.witness, latch!.putBack], ['exact', 1])
+    net.forward(2)
+    net.prepare(3, 'colour')
+    assert.deepEqual([cut(2, 3, { usedRx: asked.usedRx + 1 }).witness, cut(1, 3).witness], ['exact', 'exact'])
+  })
+
   it('begin again at every cut and every rebase', () => {
     const { net, port, send, device, cut } = aNet(2, undefined)
     net.rebase('vm2', [device(2, { usedRx: 500, usedTx: 900 })])
