@@ -45,6 +45,9 @@ export interface SwitchOptions {
 export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ k }) => Number.isSafeInteger(k) }
 
 const emptiedMs = 100
+/** Between two ticks: more, and we have stood still. Then whoever asked us meanwhile has a turn before we judge how long something took (hole 45). */
+const stoodMs = 1_000
+const turnMs = 200
 /** Since the answer that a VM has drained, or the agent's last word that it sees to it: a monitor may be silent, and an agent dead. */
 const stoppingMs = 1_500
 const connectedMs = 1_000
@@ -54,6 +57,9 @@ const earlyMs = 0.5
 export class Switch {
   readonly handlers: Handlers
   private readonly runs = new Map<string, Live>()
+  /** The last tick; before the first one nobody has missed one. */
+  private ticked = Infinity
+  private patientUntil = 0
   private readonly at: SwitchOptions
 
   constructor(options: SwitchOptions) {
@@ -80,6 +86,9 @@ export class Switch {
   /** The hold timer: call it some ten times a second. */
   tick(): void {
     const now = this.at.clock.monotonic()
+    if (now - this.ticked > stoodMs) this.patientUntil = now + turnMs
+    this.ticked = now
+    if (now < this.patientUntil) return
     for (const live of this.runs.values()) {
       if (!live.cut) continue
       const since = Math.min(live.gatedSince ?? Infinity, ...live.net.ports().map((p) => p.heldSince() ?? Infinity))

@@ -17,7 +17,8 @@ export async function cell(rig: FaultRig, point: Point, fault: Fault): Promise<b
   const good = await rig.snapshot() // consistent, and what a lossy fault goes back to
   let acting: Promise<void> | undefined
   try {
-    acting = during === 'idle' ? await strikeNow(fault, point) : (await strikeAt(rig, point, fault, { earlier, good })).acting
+    if (during === 'idle') await strikeNow(fault, point)
+    else acting = (await strikeAt(rig, point, fault, { earlier, good })).acting
   } finally {
     rig.orders.clear()
     fault.end()
@@ -39,7 +40,7 @@ export async function cell(rig: FaultRig, point: Point, fault: Fault): Promise<b
   return fault.met
 }
 
-async function strikeNow(fault: Fault, point: Point): Promise<undefined> {
+async function strikeNow(fault: Fault, point: Point): Promise<void> {
   for (const line of await fault.order(point)) {
     const [pid, signal] = line.split(' ')
     process.kill(Number(pid), signal ?? 'SIGKILL')
