@@ -46,7 +46,7 @@ export const preparedForm: Form<{ format: 1; k: number }> = { format: 1, is: ({ 
 
 const emptiedMs = 100
 /** Between two ticks: more, and we have stood still. Then whoever asked us meanwhile has a turn before we judge how long something took (hole 45). */
-const stoodMs = 1_000
+const stoodMs = 2_000
 const turnMs = 200
 /** Since the answer that a VM has drained, or the agent's last word that it sees to it: a monitor may be silent, and an agent dead. */
 const stoppingMs = 1_500
