@@ -35,8 +35,14 @@ export interface AgentParts {
 type CutHandlers = { [K in keyof AgentAsks]: (ask: AgentAsks[K][0]) => Promise<AgentAsks[K][1]> }
 
 export function agentHandlers(at: AgentParts) {
+  /** What cannot be settled now (a full disk, say) keeps nobody from stopping or removing a VM. */
+  const settled = async (vm: string): Promise<void> => {
+    const slice = at.registry.sliceOf(vm)
+    if (slice !== undefined) await at.restores.settle(slice).catch(() => undefined)
+  }
   const cuts: CutHandlers = {
     maxima: async ({ slice }): Promise<Maxima> => {
+      await at.restores.settle(slice)
       const { run, k, token, current } = await at.marks.get(slice)
       return { run, k, token, current }
     },
@@ -61,13 +67,20 @@ export function agentHandlers(at: AgentParts) {
       ...at, diskImages: [...at.diskImages.list(), ...at.localImages.list()], givenMiB: at.registry.memoryMiB(overheadMiB),
     }),
     defineVm: (spec: VmSpec) => at.registry.define(spec),
-    startVm: ({ vm, run, epoch }: { vm: string; run: string; epoch: number }) => at.registry.start(vm, { run, epoch }),
+    startVm: async ({ vm, run, epoch }: { vm: string; run: string; epoch: number }): Promise<void> => {
+      await settled(vm)
+      await at.registry.start(vm, { run, epoch })
+    },
     setLogins: async ({ vm, logins }: { vm: string; logins: VmSpec['logins'] }) => {
       await at.registry.setLogins(vm, logins)
       return null
     },
-    stopVm: ({ vm }: { vm: string }) => at.registry.stop(vm),
+    stopVm: async ({ vm }: { vm: string }): Promise<void> => {
+      await settled(vm)
+      await at.registry.stop(vm)
+    },
     destroyVm: async ({ vm }: { vm: string }): Promise<void> => {
+      await settled(vm)
       await at.registry.destroy(vm)
       await at.collapse.collect()
     },

@@ -33,7 +33,7 @@ export async function giveBase(vm: Vm, { switchLink, clock }: Omit<CalibratePart
   }
 }
 
-/** It has a base, and a stop would be for nothing: what a guest has not taken is thrown away by it (cut protocol, hole 46). */
+/** It has a base, and a stop would be for nothing: what a guest has not taken is thrown away by it (cut protocol, hole 50). */
 async function isCounted({ vm, ...ref }: { slice: string; run: string; vm: string }, switchLink: SwitchLink): Promise<boolean> {
   const { ports } = await switchLink.ask('stats', ref)
   return ports.every((port) => port.vm !== vm || port.counted === true)

@@ -2,29 +2,21 @@
 // when the outcome says GO does the old run end; until then it is not touched (cut protocol, "Restore").
 import { readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { digestOf } from '../base/digest.js'
 import { makeFolder, removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { limits } from '../base/limits.js'
-import { readableOr, readRecord, type Form } from '../base/records.js'
+import { readableOr, readRecord } from '../base/records.js'
 import { until } from '../base/time.js'
 import { Turns } from '../base/turns.js'
 import { noRun } from '../overlay/run.js'
-import { writeOutcome, type OutcomeRecord } from '../snapshots/image-store.js'
+import { readOutcome, writeOutcome, type OutcomeRecord } from '../snapshots/image-store.js'
 import type { Part, RestoreHeader, RestoreOrder, WentReport } from '../snapshots/messages.js'
 import type { CutHostParts } from './cut-host.js'
-import type { Vm, VmInstance } from './hypervisor/hypervisor.js'
+import { restoreJournalForm, verifyPart, wentForm, type Journal, type Ready } from './restore-journal.js'
+import type { Vm } from './hypervisor/hypervisor.js'
 import type { SliceMarks } from './slice-marks.js'
 import { takeOver } from './take-over.js'
-
-/** `givenUp`: it is to be removed, and that has not come to its end yet. `uncounted`: a switch came anew while VMs of it ran already. */
-interface Ready { journal: Journal; vms: Vm[]; replayed: number; readyAt: number; givenUp?: true; uncounted?: true }
-interface Journal { format: 1; order: RestoreOrder; instances: VmInstance[]; went?: WentReport }
-export const restoreJournalForm: Form<Journal> = {
-  format: 1, is: ({ order, instances }) => typeof order.op === 'string' && typeof order.slice === 'string' && Array.isArray(instances),
-}
-export const wentForm: Form<WentReport> = { format: 1, unmarked: 'allowed', is: ({ runningAt }) => typeof runningAt === 'number' }
 
 export interface RestoreHostParts extends Omit<CutHostParts, 'watchRoom'> { marks: SliceMarks }
 
@@ -62,13 +54,18 @@ export class RestoreHost {
   private async recoverOne(journal: Journal, { outcome }: OutcomeRecord): Promise<void> {
     const { order } = journal
     const vms: Vm[] = []
+    const lost: Ready['lost'] = []
     for (const instance of journal.instances) {
       const vm = this.inPlace(order, instance.spec.vm) ?? await takeOver(this.at, instance)
-      if (!('why' in vm)) vms.push(vm)
+      if ('why' in vm) lost.push({ instance, why: vm.why })
+      else vms.push(vm)
     }
-    this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
-    if (outcome === 'commit' && vms.length === journal.instances.length) await this.go(order)
-    else await this.abort(order)
+    const readyAt = this.at.clock.monotonic() - limits.restoreMs // what fails now is tried again at the next look, and keeps no agent from starting
+    this.ready.set(order.op, { journal, vms, replayed: 0, readyAt, lost, placed: new Set() })
+    const { op } = order
+    const notYet = (error: unknown) => this.at.log.error({ op, why: explain(error) }, 'a restore that was decided does not come to its end: tried again')
+    if (outcome === 'commit') await this.go(order).catch(notYet) // without those that have died: GO holds, and others of it may run already (hole 48)
+    else await this.abort(order).catch((error: unknown) => this.stillToBeGivenUp(order, error))
   }
 
   /** READY and no word for longer than a restore takes: the outcome decides, and where there is none it becomes abort. */
@@ -83,6 +80,17 @@ export class RestoreHost {
       const held = await readableOr(decide, (why) => this.at.log.error({ op: journal.order.op, why }, 'an outcome cannot be read: its restore waits'))
       if (held?.outcome === 'commit') await this.go(journal.order)
       else if (held) await this.abort(journal.order)
+    }
+  }
+
+  /**
+   * A restore that was decided and failed on its way goes to its end before anything else is done with its slice: else it would go on
+   * later, over what was done meanwhile (hole 47).
+   */
+  async settle(slice: string): Promise<void> {
+    for (const { journal: { order } } of [...this.ready.values()].filter((r) => r.journal.order.slice === slice)) {
+      const decided = await readOutcome(join(this.at.store, slice, 'restores', `${order.op}.outcome`))
+      if (decided?.outcome === 'commit') await this.go(order)
     }
   }
 
@@ -136,7 +144,9 @@ export class RestoreHost {
     await this.at.marks.raise(order.slice, { run: order.run, k: order.epoch, token: order.token })
     const journal: Journal = { format: 1, order, instances: [] }
     const vms: Vm[] = []
-    this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0 })
+    const lost: Ready['lost'] = []
+    const placed = new Set<string>()
+    this.ready.set(order.op, { journal, vms, replayed: 0, readyAt: 0, lost, placed })
     try {
       const present = new Map(order.vms.map((sealed) => [sealed.vm, this.at.layers.present(sealed.layers)])) // for both: what is loaded is what is verified
       const ends = await Promise.allSettled([this.verify(order, present), this.load(journal, vms, present)])
@@ -145,7 +155,7 @@ export class RestoreHost {
       const replayed = await this.connect(order, vms)
       faultPoint('agent.restore.replayed')
       this.tell(order, 'restore prepared', { snapshot: order.snapshot, replayed })
-      this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic() })
+      this.ready.set(order.op, { journal, vms, replayed, readyAt: this.at.clock.monotonic(), lost, placed })
       return { replayed }
     } catch (error) {
       this.tell(order, 'restore cannot be prepared', { why: explain(error) })
@@ -171,7 +181,8 @@ export class RestoreHost {
     this.tell(order, 'restore goes')
     faultPoint('agent.restore.going')
     const old = await this.at.marks.get(order.slice)
-    await Promise.all(order.vms.filter(({ vm }) => !this.inPlace(order, vm)).map(({ vm }) => this.endOld(vm)))
+    const { placed } = restore
+    await Promise.all(order.vms.filter(({ vm }) => !placed.has(vm) && !this.inPlace(order, vm)).map(({ vm }) => this.endOld(vm)))
     if (old.current !== noRun && old.current !== order.run) {
       await this.at.switchLink.ask('closeRun', { slice: order.slice, run: old.current })
     }
@@ -185,16 +196,31 @@ export class RestoreHost {
     faultPoint('agent.restore.running')
     const runningAt = this.at.clock.now()
     await Promise.all(restore.vms.filter((vm) => vm.ended === undefined).map((vm) => this.openLogin(vm)))
-    for (const vm of restore.vms) {
-      if (!this.inPlace(order, vm.instance.spec.vm)) await this.at.registry.replace(vm.instance.spec.vm, vm.instance.spec, vm)
-      faultPoint('agent.restore.replaced')
-    }
+    await this.putInPlace(restore)
     if (restore.uncounted) await this.at.registry.calibrateSlice(order.slice)
     const frame = await this.firstFrames(order)
     const went: WentReport = { runningAt, ...(frame !== undefined ? { firstFrameMs: frame } : {}) }
     restore.journal.went = went
     this.tell(order, 'restore done', went)
     return this.remembered(restore, went)
+  }
+
+  /** Each has a record, alive or dead. Once: what has become of it since is not undone, only written down. */
+  private async putInPlace({ journal: { order }, vms, lost, placed }: Ready): Promise<void> {
+    const { registry } = this.at
+    for (const vm of vms) {
+      const { spec } = vm.instance
+      if (placed.has(spec.vm) || this.inPlace(order, spec.vm)) await registry.disks.note(spec.vm)
+      else {
+        placed.add(spec.vm)
+        await registry.replace(spec.vm, spec, vm)
+      }
+      faultPoint('agent.restore.replaced')
+    }
+    for (const { instance, why } of lost.filter((l) => !placed.has(l.instance.spec.vm))) {
+      placed.add(instance.spec.vm)
+      await registry.mourn(instance, why)
+    }
   }
 
   /** What cannot be written down now is not over: it would be taken for one that has still to go, and long after. */
@@ -273,16 +299,9 @@ export class RestoreHost {
 
   private async verify(order: RestoreOrder, present: Map<string, Part[]>): Promise<void> {
     await Promise.all([
-      ...order.vms.map((sealed) => this.verifyPart(order, sealed.memory)),
+      ...[...order.vms.map((sealed) => sealed.memory), order.channels].map((part) => verifyPart(this.part(order, part), part)),
       ...[...present.values()].map((layers) => this.at.layers.verify(layers)),
-      this.verifyPart(order, order.channels),
     ])
-  }
-
-  private async verifyPart(order: RestoreOrder, part: Part): Promise<void> {
-    const path = this.part(order, part)
-    const digest = await digestOf(path).catch((cause: unknown) => { throw new Failure('damaged', `part ${part.name} cannot be read`, { cause }) })
-    if (digest !== part.digest) throw new Failure('damaged', `part ${part.name} is not what was sealed: the snapshot cannot be restored`)
   }
 
   private async connect(order: RestoreOrder, vms: Vm[], ran: Vm[] = []): Promise<number> {
@@ -307,12 +326,12 @@ export class RestoreHost {
   private async connectAgain(restore: Ready): Promise<void> {
     const { order } = restore.journal
     const known = await this.at.switchLink.ask('stats', { slice: order.slice, run: order.run }).then(({ ports }) => ports, (error: unknown) => {
-      if (error instanceof Refusal && error.code === 'not-found') return []
+      if (error instanceof Refusal && error.code === 'not-found') return undefined
       throw error
     })
-    const lacks = (vm: Vm) => vm.instance.spec.nics.some((nic) => !known.some((p) => p.port === nic.port && p.replayed !== false))
+    const lacks = (vm: Vm) => vm.instance.spec.nics.some((nic) => !known?.some((p) => p.port === nic.port && p.replayed !== false))
     const vms = restore.vms.filter((vm) => vm.ended === undefined)
-    if (!vms.some(lacks)) return
+    if (known && !vms.some(lacks)) return
     const runs = await Promise.all(vms.map((vm) => vm.isRunning()))
     const ran = vms.filter((_, i) => runs[i])
     if (ran.length > 0) restore.uncounted = true

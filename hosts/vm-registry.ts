@@ -50,6 +50,7 @@ export interface RegistryParts {
   mayStand(vm: string): boolean
 }
 
+const saveAgainMs = 2_000
 const beside = (slice: string): string => `beside the cuts of ${slice}`
 
 export class VmRegistry {
@@ -226,6 +227,14 @@ export class VmRegistry {
     await this.change(record, 'ready', '')
   }
 
+  /** The same for one that has died before it could take its place: it is a VM that is dead. */
+  async mourn({ spec, layers }: VmInstance, why: string): Promise<void> {
+    const record: VmRecord = this.records.get(spec.vm) ?? { format: 1, spec, condition: 'dead', reason: '', layers: [], instance: null }
+    Object.assign(record, { spec, instance: null, layers: [...layers] })
+    this.records.set(spec.vm, record)
+    await this.change(record, 'dead', why)
+  }
+
   /** A new life for a VM: fresh sockets, so that it can be made beside the present one. */
   instanceOf(spec: VmSpec, run: string, layers: string[]): VmInstance {
     const image = this.at.images.get(spec.image)
@@ -252,6 +261,9 @@ export class VmRegistry {
   pids(): number[] {
     return [...this.live.values()].flatMap(({ instance: { pid } }) => pid ?? [])
   }
+
+  /** Undefined: this host does not know it. */
+  sliceOf(name: string): string | undefined { return this.records.get(name)?.spec.slice }
 
   /** The VMs whose login must answer, since somebody asked for a watchdog. */
   watched(): Vm[] {
@@ -337,9 +349,14 @@ export class VmRegistry {
   /** By itself, so nobody waits for it: it is told though it cannot be written down (a full disk), and the next agent finds it out again. */
   private async happened(record: VmRecord, condition: VmCondition, reason: string): Promise<void> {
     await this.change(record, condition, reason).catch((error: unknown) => {
-      this.at.log.error({ vm: record.spec.vm, why: explain(error) }, 'what has become of a VM cannot be written down')
+      this.at.log.error({ vm: record.spec.vm, why: explain(error) }, 'what has become of a VM cannot be written down: tried again until it can')
       this.tell(record)
+      this.saveSoon(record)
     })
+  }
+
+  private saveSoon(record: VmRecord): void {
+    setTimeout(() => void this.save(record).catch(() => this.saveSoon(record)), saveAgainMs).unref()
   }
 
   private async change(record: VmRecord, condition: VmCondition, reason: string): Promise<void> {
