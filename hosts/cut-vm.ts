@@ -8,6 +8,9 @@ import type { Clock } from '../base/time.js'
 import type { Vm } from './hypervisor/hypervisor.js'
 import type { SwitchLink } from './switch-link.js'
 
+/** From the gate's answer to `stop` are some microseconds: more, and this process has stood, and the switch may have gone forward unheard of. */
+const stoodMs = 1_000
+
 export interface CutVmParts {
   vm: Vm
   order: CutOrder
@@ -40,6 +43,7 @@ export async function cutVm({ vm, order, switchLink, clock, isVoid, standing }: 
   stamp()
   faultPoint('agent.cut.gated')
   if (isVoid()) throw new Failure('aborted', 'the cut was given up before this VM was stopped') // nothing comes between this look and `stop`
+  if (clock.monotonic() - stamps.at(-1)! > stoodMs) throw new Failure('aborted', 'the agent stood still after the gate: its port may be open again')
   const stopAndFlip = async () => {
     const { stoppedAt, witnesses } = await vm.stop()
     stamp()

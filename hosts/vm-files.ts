@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '../base/log.js'
 import { boundConsoles, removeConsole } from './console.js'
+import type { VmInstance } from './hypervisor/hypervisor.js'
 
 export class VmFiles {
   readonly folder: string
@@ -27,4 +28,9 @@ export class VmFiles {
     await removeConsole(this.console(vm))
     await removeConsole(this.hypervisorLog(vm))
   }
+}
+
+/** A process that has ended leaves them. */
+export async function removeSockets({ monitor, nicSockets }: Pick<VmInstance, 'monitor' | 'nicSockets'>): Promise<void> {
+  for (const path of [monitor, ...nicSockets]) await rm(path, { force: true })
 }

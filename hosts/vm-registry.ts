@@ -1,6 +1,5 @@
 // The VMs of this host: a record of each on disk (written before anything is started, so that the next agent finds every
 // process), the running ones in memory, and their life: define, start, stop, destroy, adopt, die.
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeDurably, writeDurably } from '../base/durable.js'
 import { explain, Failure, Refusal } from '../base/errors.js'
@@ -26,7 +25,7 @@ import type { SliceMarks } from './slice-marks.js'
 import type { SwitchLink } from './switch-link.js'
 import { takeOver } from './take-over.js'
 import { VmDisks } from './vm-disks.js'
-import { VmFiles } from './vm-files.js'
+import { removeSockets, VmFiles } from './vm-files.js'
 import { readVmRecords, refuseUnreadable, reportOf, type UnreadableVm, type VmRecord } from './vm-records.js'
 
 export interface RegistryParts {
@@ -311,7 +310,7 @@ export class VmRegistry {
     await vm.kill()
     await this.at.switchLink.ask('removeVm', { slice: record.spec.slice, run: vm.instance.run, vm: record.spec.vm })
       .catch((error: unknown) => this.at.log.warn({ err: error, vm: record.spec.vm }, 'its ports could not be removed'))
-    for (const path of [vm.instance.monitor, ...vm.instance.nicSockets]) await rm(path, { force: true })
+    await removeSockets(vm.instance)
     record.layers = [...vm.instance.layers]
     record.instance = null
     await this.save(record)
@@ -334,6 +333,7 @@ export class VmRegistry {
     if (instance) {
       record.layers = [...instance.layers]
       await this.at.switchLink.ask('removeVm', { slice: record.spec.slice, run: instance.run, vm: record.spec.vm }).catch(() => undefined)
+      await removeSockets(instance).catch((error: unknown) => this.at.log.warn({ vm: record.spec.vm, why: explain(error) }, 'its sockets stay'))
     }
     await this.happened(record, 'dead', reason)
   }
