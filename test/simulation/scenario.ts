@@ -3,9 +3,10 @@
 //
 //   vms 3                                  two, where nothing is said
 //   on "cut cutting -> saved" fault agent  once, when a line of the log has this text; also: dies, kill
+//   on "operation begins" after 12 kill worker   so many ms later
 //   kill switch h1                         a process dies now; also: kill the newest vm
 //   dies agent.sealed                      a process dies when it comes to that point; `dies agent.sealed switch h1`: that one dies then
-//   begin snapshot s-1                     kinds as in slices/operation.ts; `as policy`: on the policy's behalf
+//   begin snapshot s-1                     kinds as in slices/operation.ts; `as policy`: on the policy's behalf; `first`: whoever holds the slice
 //   ended done                             waits for what was begun last, and it has ended so
 //   fault full-disk for 300                begins a fault (faults.ts); without `for` it lasts to the end of the scenario
 //   rest 500                               ms
@@ -19,10 +20,11 @@ import type { Operation, OperationKind } from '../../slices/operation.js'
 
 const safetyMs = 1_000_000
 
-export function runScenario(text: string, tell?: (line: string) => void): Promise<Finding> {
+/** With another seed everything that is left to chance happens otherwise. */
+export function runScenario(text: string, { seed = 1, tell }: { seed?: number; tell?: ((line: string) => void) | undefined } = {}): Promise<Finding> {
   const lines = text.split('\n').map((l) => l.trim()).filter((l) => l !== '' && !l.startsWith('#'))
   const vms = Number(lines.find((l) => l.startsWith('vms '))?.slice(4) ?? 2)
-  return simulateLife({ seed: 1, tell, safetyMs, vms }, (site, user) => play(lines.filter((l) => !l.startsWith('vms ')), site, user))
+  return simulateLife({ seed, tell, safetyMs, vms }, (site, user) => play(lines.filter((l) => !l.startsWith('vms ')), site, user))
 }
 
 async function play(lines: string[], site: Site, user: User): Promise<void> {
@@ -33,7 +35,8 @@ async function play(lines: string[], site: Site, user: User): Promise<void> {
     seen.push(line)
     for (const one of waiting.filter(({ text }) => line.includes(text))) {
       waiting.splice(waiting.indexOf(one), 1)
-      w.after(0, undefined, () => now(one.act, site))
+      const [, ms, act] = /^(?:after (\d+) )?(.*)$/.exec(one.act)!
+      w.after(Number(ms ?? 0), undefined, () => now(act!, site))
     }
   }
   let last: Operation | undefined
@@ -44,7 +47,8 @@ async function play(lines: string[], site: Site, user: User): Promise<void> {
     if (verb === 'on') waiting.push({ text: quoted!, act: after! })
     else if (verb === 'begin') {
       const [kind, snapshot, as] = rest!.split(' ')
-      last = await user.begin(kind as OperationKind, snapshot === undefined ? {} : { snapshot }, as === 'as' ? { who: 'policy' } : {})
+      const how = as === 'as' ? { who: 'policy' } : as === 'first' ? { preempts: true } : {}
+      last = await user.begin(kind as OperationKind, snapshot === undefined ? {} : { snapshot }, how)
       if (!last) w.violate(`the scenario: ${line} was refused`)
     } else if (verb === 'ended') {
       const ended = last && await user.ended(last, 300_000)

@@ -3,6 +3,7 @@
 import type { CheckpointPolicy } from '../../rspec/topology.js'
 import type { Operation } from '../../slices/operation.js'
 import { Checkers } from './checkers.js'
+import { Onlookers } from './onlookers.js'
 import { arm, comeSoon, disarm } from './faults.js'
 import { keepBusy, type Machine } from './world/machine.js'
 import { newSlice, Site } from './world/site.js'
@@ -70,6 +71,7 @@ async function live(w: World, act: Safety, safetyMs: number, vms?: number): Prom
   keepBusy(0)
   const site = new Site(w, 1)
   const checkers = new Checkers(site)
+  const onlookers = new Onlookers(site)
   arm(site)
   site.start()
   const slice = newSlice(w, site.hosts, vms ?? 2 + w.dice.int(2), { policy: vms === undefined && w.dice.chance(0.3) ? aPolicy(w) : null })
@@ -97,7 +99,7 @@ async function live(w: World, act: Safety, safetyMs: number, vms?: number): Prom
   disarm(site)
   if (wrong()) return
   w.line('faults end')
-  await comeToRest(site, user, checkers, wrong)
+  await comeToRest(site, user, { checkers, onlookers }, wrong)
   if (!wrong()) await lifeGoesOn(site, user, checkers, wrong)
 }
 
@@ -105,7 +107,7 @@ const aPolicy = (w: World): CheckpointPolicy => ({
   keep: 1 + w.dice.int(3), ...(w.dice.chance(0.5) ? { intervalMs: 5_000 } : {}), ...(w.dice.chance(0.7) ? { onFailure: w.dice.pick(['rollback', 'suspend'] as const) } : {}),
 })
 
-async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () => boolean): Promise<void> {
+async function comeToRest(site: Site, user: User, { checkers, onlookers }: { checkers: Checkers; onlookers: Onlookers }, wrong: () => boolean): Promise<void> {
   const { w } = site
   keepBusy(0)
   const rests = user.does(async () => {
@@ -127,10 +129,13 @@ async function comeToRest(site: Site, user: User, checkers: Checkers, wrong: () 
     return
   }
   if (['fault failing-sync', 'fault full-disk'].some((name) => w.probes.has(name))) site.kill('worker') // what could not be removed goes with the next one
+  onlookers.noteSent()
   await w.run(36_000, () => false) // layers are collected, processes end
   const last = user.does(async () => ({ record: await user.record(), catalogue: await user.catalogue() }))
   await w.run(5_000, () => last.done)
-  if (last.value && !wrong()) checkers.atRest(last.value.record, last.value.catalogue, known(site))
+  if (!last.value || wrong()) return
+  checkers.atRest(last.value.record, last.value.catalogue, known(site))
+  onlookers.atRest(last.value.record)
 }
 
 const known = (site: Site): Machine[] => [...site.machines].filter((m) =>

@@ -59,7 +59,7 @@ export class Machine {
     slice.byPid.set(this.proc.pid, this)
     this.memory = from ? structuredClone(from.guest) : newMemory()
     this.nics = instance.spec.nics.map((_, i) => new Nic({
-      owner: this.proc, life: this.life, me: vm, runs: () => this.executes, onRing: () => this.take(), onAttach: (again) => this.attached(again),
+      owner: this.proc, life: this.life, me: vm, runs: () => this.executes, isStuck: () => this.manners.stuck, onRing: () => this.take(), onAttach: (again) => this.attached(again),
       lag: () => w.dice.between(0.02, 0.8),
     }, from?.nics[i]))
     for (const [name, seq] of Object.entries(this.memory.got)) this.life.seen.set(name, seq)

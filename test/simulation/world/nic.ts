@@ -32,18 +32,21 @@ export class Nic implements Peer {
   private readonly me: string
   /** Is the VM running? */
   private readonly runs: () => boolean
+  /** Its guest takes nothing: QEMU reads no more than once, and what comes then waits in the socket. */
+  private readonly isStuck: () => boolean
   private readonly onRing: () => void
   private readonly onAttach: (again: boolean) => void
   /** ms until QEMU reads, longer where it is a slow one. */
   private readonly lag: () => number
 
   constructor(at: {
-    owner: Proc; life: Life; me: string; runs: () => boolean; onRing: () => void; onAttach: (again: boolean) => void; lag: () => number
+    owner: Proc; life: Life; me: string; runs: () => boolean; isStuck: () => boolean; onRing: () => void; onAttach: (again: boolean) => void; lag: () => number
   }, image?: NicImage) {
     this.owner = at.owner
     this.life = at.life
     this.me = at.me
     this.runs = at.runs
+    this.isStuck = at.isStuck
     this.onRing = at.onRing
     this.onAttach = at.onAttach
     this.lag = at.lag
@@ -111,6 +114,11 @@ export class Nic implements Peer {
     if (!covered && this.waiting.length > 0) this.life.uncoveredAt = world().now
     if (this.waiting.length > 0) world().probe(covered ? 'stop threw frames away, to be put back' : 'stop threw frames away, not covered')
     this.waiting = []
+    if (!this.isStuck()) return
+    for (const frame of framesOf(Buffer.concat([this.partial, ...this.arriving])).frames) { // an image of now has them nowhere
+      const coin = coinOf(frame)
+      if (coin.to === this.me) this.life.destroy(coin.from, coin.seq, world().now)
+    }
   }
 
   /** The guest's driver begins anew: new rings, and what waits is gone. */
@@ -128,18 +136,14 @@ export class Nic implements Peer {
     this.reading = true
     world().after(this.lag(), this.owner, () => {
       this.reading = false
-      if (!this.runs() && this.waiting.length > 0) return // a stopped VM takes one read, and no more before it runs
+      if ((!this.runs() || this.isStuck()) && this.waiting.length > 0) return // a stopped VM takes one read, and no more before it runs
       const full = this.queued() > 0
       const all = Buffer.concat([this.partial, ...this.arriving])
       const now = all.subarray(0, readBytes)
       this.arriving = all.length > readBytes ? [Buffer.from(all.subarray(readBytes))] : []
-      let at = 0
-      while (now.length - at >= 4 && now.length - at - 4 >= now.readUInt32BE(at)) {
-        const end = at + 4 + now.readUInt32BE(at)
-        this.arrived(Buffer.from(now.subarray(at + 4, end)))
-        at = end
-      }
-      this.partial = Buffer.from(now.subarray(at))
+      const { frames, rest } = framesOf(now)
+      for (const frame of frames) this.arrived(frame)
+      this.partial = rest
       this.fill()
       if (full && this.queued() === 0) this.drained()
       if (this.arriving.length > 0) this.read()
@@ -195,4 +199,16 @@ export class Nic implements Peer {
       if (this.leaving.length > 0) this.flush()
     })
   }
+}
+
+/** Each behind its length; `rest` is the begin of one that has not come yet. */
+function framesOf(bytes: Buffer) {
+  const frames: Buffer[] = []
+  let at = 0
+  while (bytes.length - at >= 4 && bytes.length - at - 4 >= bytes.readUInt32BE(at)) {
+    const end = at + 4 + bytes.readUInt32BE(at)
+    frames.push(Buffer.from(bytes.subarray(at + 4, end)))
+    at = end
+  }
+  return { frames, rest: Buffer.from(bytes.subarray(at)) }
 }

@@ -17,7 +17,8 @@ export class SimRedis {
   worker: WorkerEnd | undefined
   /** Faults of the queue put themselves here: how often a job is handed over. */
   handOvers: () => number = () => 1
-  onSlice: (text: string) => void = () => undefined
+  /** Told of each change of a slice, before and after. */
+  onSlice: (before: string, now: string) => void = () => undefined
   private readonly strings = new Map<string, string>()
   private readonly sets = new Map<string, Set<string>>()
   private readonly lists = new Map<string, string[]>()
@@ -30,6 +31,9 @@ export class SimRedis {
     for (const act of this.waiting.splice(0)) act()
     this.handOut()
   }
+
+  /** For whoever looks on. */
+  peek(key: string): string | undefined { return this.strings.get(key) }
 
   /** One command of a process; it waits for as long as Redis is gone. */
   command<T>(act: () => T): Promise<T> {
@@ -156,10 +160,11 @@ export class SimRedis {
     }
     if (script.includes('KEYS[3] then')) {
       if (rev() !== Number(args[0])) return 0
+      const before = this.strings.get(keys[0]!)
       this.strings.set(keys[0]!, args[1]!)
       this.sets.set(keys[1]!, (this.sets.get(keys[1]!) ?? new Set()).add(args[2]!))
       if (keys[2]) put(keys[2], keys[3]!, args[3]!, args[4]!)
-      this.onSlice(args[1]!)
+      if (before !== undefined) this.onSlice(before, args[1]!)
       return 1
     }
     put(keys[0]!, keys[1]!, args[0]!, args[1]!)
