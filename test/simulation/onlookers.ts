@@ -41,13 +41,16 @@ export class Onlookers {
     const { onAsk, onAnswer } = network
     network.onAsk = (server, method, params) => {
       onAsk(server, method, params)
-      if (fenced.includes(method)) this.seenBefore.set(params as object, this.tokens.get(`${server.proc.host.name} ${(params as { slice: string }).slice}`) ?? 0)
+      if (!fenced.includes(method)) return
+      const { slice } = params as { slice: string }
+      this.seenBefore.set(params as object, this.tokens.get(`${server.proc.host.name} ${slice}`) ?? 0)
     }
     network.onAnswer = (server, method, params, result) => {
       onAnswer(server, method, params, result)
-      const before = fenced.includes(method) ? this.seenBefore.get(params as object) ?? 0 : 0
-      const { token, slice } = params as { token: number; slice: string }
-      if (token < before) this.site.w.violate(`a stale worker is refused: ${server.proc.host.name} has seen token ${before} of ${slice} and does ${method} with ${token}`)
+      if (!fenced.includes(method)) return
+      const before = this.seenBefore.get(params as object) ?? 0
+      const { token } = params as { token: number }
+      if (token < before) this.site.w.violate(`a stale worker is refused: ${server.proc.host.name} has seen token ${before}, and does ${method} with ${token}`)
     }
   }
 
@@ -90,13 +93,16 @@ export class Onlookers {
     const text = redis.peek(`op:${holder}`)
     const ended = text === undefined || (JSON.parse(text) as Operation).ended !== ''
     if (now.operation === null && !ended) w.violate(`the lock is its holder's: the slice is free, and ${holder} that held it has not ended`)
-    if (now.operation !== null && now.token <= before.token) w.violate(`the lock is its holder's: ${now.operation.id} has it after ${holder}, with no higher token`)
+    if (now.operation !== null && now.token <= before.token) {
+      w.violate(`the lock is its holder's: ${now.operation.id} has it after ${holder}, with no higher token`)
+    }
   }
 
   /** Call it when all is at rest, and `atRest` a good while later. */
   noteSent(): void {
     const all = [...this.site.machines].filter((m) => m.executes)
-    this.sent = all.flatMap((from) => all.filter((to) => to !== from && to.instance.run === from.instance.run).map((to) => ({ from, to, upTo: from.memory.sent[to.name] ?? 0 })))
+    this.sent = all.flatMap((from) => all.filter((to) => to !== from && to.instance.run === from.instance.run)
+      .map((to) => ({ from, to, upTo: from.memory.sent[to.name] ?? 0 })))
   }
 
   /** What was sent has come, and the record says what is. */
@@ -105,12 +111,12 @@ export class Onlookers {
     for (const { from, to, upTo } of this.sent) {
       if (!machines.has(to) || !to.executes) continue
       const stuck = seqs((to.memory.got[from.name] ?? 0) + 1, upTo).find((seq) => !to.life.excuses(from.name, seq))
-      if (stuck !== undefined) w.violate(`frames flow: frame ${stuck} from ${from.name} to ${to.life.name} waits, and nothing is under way that it could wait for`)
+      if (stuck !== undefined) w.violate(`frames flow: frame ${stuck} from ${from.name} to ${to.life.name} waits, and there is nothing that it could wait for`)
     }
     const runs = new Set([...machines].filter((m) => m.running).map((m) => m.name))
     for (const { id, operational } of record.slivers) {
-      if (operational === 'geni_ready' && !runs.has(id)) w.violate(`the record says what is: ${id} is ready on record, and does not run`)
-      if (['violin_suspended', 'geni_notready'].includes(operational) && runs.has(id)) w.violate(`the record says what is: ${id} is ${operational} on record, and runs`)
+      const wrong = operational === 'geni_ready' ? !runs.has(id) : ['violin_suspended', 'geni_notready'].includes(operational) && runs.has(id)
+      if (wrong) w.violate(`the record says what is: ${id} is ${operational} on record, and ${runs.has(id) ? 'runs' : 'does not run'}`)
     }
   }
 }

@@ -45,7 +45,10 @@ const row = ({ defect, seed, how }: Bite): string =>
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { only: { type: 'string', default: '' }, most: { type: 'string', default: '0' }, json: { type: 'boolean', default: false }, show: { type: 'boolean', default: false } },
+    options: {
+      only: { type: 'string', default: '' }, most: { type: 'string', default: '0' },
+      json: { type: 'boolean', default: false }, show: { type: 'boolean', default: false },
+    },
   })
   const chosen = defects.filter((d) => values.only === '' || values.only.split(',').includes(d.name))
   const bites: Bite[] = []
@@ -61,7 +64,10 @@ async function main(): Promise<void> {
   if (values.json) {
     console.log(JSON.stringify(bites.map(({ defect: { name, what, scenario, within }, seed, how, seconds }) =>
       ({ name, what, scenario, within, seed: seed ?? null, how, seconds: Math.round(seconds) })), null, 2))
-  } else console.log(`\n${bites.length} defects, ${missed.length} not found in time${missed.length > 0 ? `: ${missed.map((m) => m.defect.name).join(', ')}` : ''}`)
+  } else {
+    const which = missed.length > 0 ? `: ${missed.map((m) => m.defect.name).join(', ')}` : ''
+    console.log(`\n${bites.length} defects, ${missed.length} not found in time${which}`)
+  }
   if (missed.length > 0) process.exitCode = 1
 }
 
