@@ -5,7 +5,7 @@ import type { Site } from './world/site.js'
 import { diskError } from './world/disk.js'
 import type { Connection, Way } from './world/network.js'
 import type { Machine } from './world/machine.js'
-import type { World } from './world/world.js'
+import type { Proc, World } from './world/world.js'
 import { points as namedPoints, severalHostPoints } from '../faults/points.js'
 
 /** Begins at a time of the seed's choosing; what it returns ends it. */
@@ -45,12 +45,25 @@ const dies = (name: (site: Site, w: World) => string): Fault => (site, w) => {
 /** SIGSTOP: it comes back and knows nothing of the time between. */
 const stands = (name: (site: Site, w: World) => string): Fault => (site, w) => {
   const proc = site.living.get(name(site, w))
-  if (!proc?.alive || proc.frozen) return undefined
+  return proc?.alive && !proc.frozen ? freeze(site, proc) : undefined
+}
+
+/** Ends with a call. An agent that stands looks after nobody. */
+function freeze({ w, servingSince }: Site, proc: Proc): () => void {
   w.freeze(proc)
+  const serves = proc.name.startsWith('agent')
+  if (serves) servingSince.delete(proc.host.name)
   return () => {
     w.thaw(proc)
-    if (proc.alive && proc.name.startsWith('agent')) site.servingSince.set(proc.host.name, w.now)
+    if (proc.alive && serves) servingSince.set(proc.host.name, w.now)
   }
+}
+
+/** For so many ms, or to the end of all faults. */
+export function standStill(site: Site, proc: Proc, ms: number): void {
+  site.w.line(`${proc.name} stands still`)
+  held.push(freeze(site, proc))
+  endIn(site.w, held.at(-1)!, ms)
 }
 
 const forFiles = (begin: () => void): Fault => () => {
@@ -190,7 +203,10 @@ export function begin(site: Site, name: string, ms?: number): void {
   if (!end) return
   w.probe(`fault ${name}`)
   held.push(end)
-  if (ms === undefined) return
+  if (ms !== undefined) endIn(w, end, ms)
+}
+
+function endIn(w: World, end: () => void, ms: number): void {
   w.after(ms, undefined, () => {
     if (!held.includes(end)) return
     held = held.filter((e) => e !== end)

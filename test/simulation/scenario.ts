@@ -6,13 +6,14 @@
 //   on "operation begins" after 12 kill worker   so many ms later
 //   kill switch h1                         a process dies now; also: kill the newest vm
 //   dies agent.sealed                      a process dies when it comes to that point; `dies agent.sealed switch h1`: that one dies then
+//   stands agent.cut.gated for 9000        a process stands still (SIGSTOP) when it comes to that point, for so many ms
 //   begin snapshot s-1                     kinds as in slices/operation.ts; `as policy`: on the policy's behalf; `first`: whoever holds the slice
 //   ended done                             waits for what was begun last, and it has ended so
 //   fault full-disk for 300                begins a fault (faults.ts); without `for` it lasts to the end of the scenario
 //   rest 500                               ms
 //   seen "outcome of s-1: abort"           a line of the log has had this text; `not seen`: none has
 import { keepBusy } from './world/machine.js'
-import { begin } from './faults.js'
+import { begin, standStill } from './faults.js'
 import { simulateLife, type Finding } from './simulation.js'
 import type { Site } from './world/site.js'
 import type { User } from './user.js'
@@ -66,5 +67,6 @@ function now(line: string, site: Site): void {
   else if (line === 'kill the newest vm') [...site.machines].at(-1)?.kill('its process was killed')
   else if (verb === 'kill') site.kill(line.slice('kill '.length))
   else if (verb === 'dies') site.w.deathAt = { point: name!, proc: line.slice(`dies ${name!} `.length) }
+  else if (verb === 'stands') site.w.deathAt = { point: name!, proc: '', act: (proc) => standStill(site, proc, Number(ms)) }
   else throw new Error(`a scenario does not know: ${line}`)
 }
