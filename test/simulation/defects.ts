@@ -70,11 +70,14 @@ export const defects: Defect[] = [
     { file: 'hosts/cut-host.ts', find: "      await this.at.switchLink.ask('forward', this.ref)\n", put: '' },
     { file: 'overlay/switch.ts', find: 'if (now - since < limits.holdMs && !full) continue', put: 'if (!full) continue' },
   ], 'void-cut-releases-what-it-held'),
-  one('abort-keeps-parts', 'the parts of a cut that is void stay', 60, [
-    'snapshots/take.ts', `      await at.store.remove(request.slice.uuid, request.id)
-      return { committed: false`, '      return { committed: false',
+  several('abort-keeps-parts', 'the folder of a cut that is void stays, and nobody looks for it later', 60, [
+    { file: 'snapshots/take.ts', find: `      await at.store.remove(request.slice.uuid, request.id)
+      return { committed: false`, put: '      return { committed: false' },
+    { file: 'snapshots/open.ts', find: "if (outcome === 'abort') await store.remove(slice, id)", put: '' },
   ]),
-  one('commit-before-seal', 'memory is taken for saved while it is being written', 60, ['hosts/cut-host.ts', '    await vm.finishSave()\n', '']),
+  one('commit-before-seal', 'memory is taken for saved while it is being written', 60, [
+    'hosts/cut-host.ts', 'const { savedAt } = await vm.finishSave()', 'const savedAt = undefined as number | undefined',
+  ]),
   one('outcome-not-synced', 'the outcome is told before its name is on disk', 60, ['base/durable.ts', `    await rm(temporary, { force: true })
   }
   await syncFolder(dirname(path))
@@ -125,19 +128,19 @@ export const defects: Defect[] = [
     'hosts/vm-registry.ts', 'if (this.at.mayStand(vm.instance.spec.vm) || await', 'if (await',
   ], 'hole-09-sealed-suspension-is-not-resumed'),
   one('replay-missing', 'recorded frames are not replayed', 60, [
-    'overlay/switch.ts', 'if (mine.length > 0) port.replay(mine)', 'if (mine.length < 0) port.replay(mine)',
+    'overlay/switch.ts', 'port.replay(logged.filter((f) => f.to === port.id)', 'port.replay(logged.filter(() => false)',
   ]),
   one('replay-out-of-order', 'recorded frames are replayed from the last to the first', 60, [
-    'overlay/switch.ts', 'if (mine.length > 0) port.replay(mine)', 'if (mine.length > 0) port.replay(mine.reverse())',
+    'overlay/switch.ts', 'port.replay(logged.filter((f) => f.to === port.id)', 'port.replay(logged.filter((f) => f.to === port.id).reverse()',
   ]),
   one('replay-not-again', 'a switch restarted between READY and GO gets no frames again (hole 27)', 60, [
-    'hosts/restore-host.ts', 'if (!known) await this.connect(order, vms)', 'if (!known && vms.length < 0) await this.connect(order, vms)',
+    'hosts/restore-host.ts', 'await this.connect(order, vms, ran)', '',
   ], 'hole-27-switch-dies-between-ready-and-go'),
   one('replay-not-gated', 'recorded frames go to a VM that stands (hole 37)', 60, [
     'overlay/switch.ts', '      port.gated = true // a VM', '      // a VM',
   ], 'hole-27-switch-dies-between-ready-and-go'),
   one('stop-not-undone', 'what stop has thrown away stays so when the cut is void before the flip (hole 41)', 60, [
-    'hosts/cut-host.ts', 'await Promise.all(vms.map((vm) => this.putBackFor(vm)))', '',
+    'hosts/cut-host.ts', 'await this.whileWeSeeToIt(Promise.all(vms.map((vm) => this.putBackFor(vm))))', '',
   ], 'hole-05-agent-dies-when-stopped'),
   one('dead-is-waited-for', 'a VM that died between READY and GO is waited for (hole 42)', 60, [
     'hosts/restore-host.ts', 'if (vm.ended === undefined) throw error', 'throw error',
