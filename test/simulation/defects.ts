@@ -92,7 +92,7 @@ export const defects: Defect[] = [
   one('layers-not-synced', 'frozen layers are not synced', 60, ['hosts/layers.ts', '    await syncFile(path)\n', '']),
   one('outcome-overwritten', 'who comes second decides again', 60, [
     'snapshots/image-store.ts', 'if (await writeOnce(path, JSON.stringify(record))) return record', 'await writeDurably(path, JSON.stringify(record))',
-  ]),
+  ], 'hole-12-agent-dies-in-a-restore-old-ended'),
   one('token-not-checked', 'a worker that was replaced is obeyed', 60, [
     'hosts/slice-marks.ts', 'if (token < marks.token) throw', 'if (token < 0) throw',
   ], 'stale-worker-is-refused'),
@@ -136,8 +136,9 @@ export const defects: Defect[] = [
   one('replay-not-again', 'a switch restarted between READY and GO gets no frames again (hole 27)', 60, [
     'hosts/restore-host.ts', 'await this.connect(order, vms, ran)', '',
   ], 'hole-27-switch-dies-between-ready-and-go'),
-  one('replay-not-gated', 'recorded frames go to a VM that stands (hole 37)', 60, [
-    'overlay/switch.ts', '      port.gated = true // a VM', '      // a VM',
+  several('replay-not-gated', 'recorded frames go to a VM that stands (hole 37)', 60, [
+    { file: 'overlay/switch.ts', find: '      port.gated = true // a VM', put: '      // a VM' },
+    { file: 'hosts/restore-host.ts', find: 'seq: p.seq, gated: true,', put: 'seq: p.seq,' },
   ], 'hole-27-switch-dies-between-ready-and-go'),
   one('stop-not-undone', 'what stop has thrown away stays so when the cut is void before the flip (hole 41)', 60, [
     'hosts/cut-host.ts', 'await this.whileWeSeeToIt(Promise.all(vms.map((vm) => this.putBackFor(vm))))', '',
@@ -156,7 +157,7 @@ export const defects: Defect[] = [
   ], 'hole-35-decided-and-not-heard-of'),
   one('restore-forgotten', 'a restore that could not be given up is forgotten (hole 36)', 60, [
     'hosts/restore-host.ts', 'if (restore) restore.givenUp = true', 'this.ready.delete(header.op)',
-  ], 'hole-36-given-up-while-the-switch-is-away'),
+  ]),
   one('digests-not-verified', 'a part is loaded whatever it holds', 60, [
     'hosts/restore-host.ts', 'if (digest !== part.digest) throw', 'if (digest === part.name) throw',
   ], 'hole-13-damaged-part-costs-nothing'),

@@ -11,6 +11,7 @@
 //   ended done                             waits for what was begun last, and it has ended so
 //   fault full-disk for 300                begins a fault (faults.ts); without `for` it lasts to the end of the scenario
 //   rest 500                               ms
+//   until "switch h1 is up"                waits for a line with this text
 //   seen "outcome of s-1: abort"           a line of the log has had this text; `not seen`: none has
 import { keepBusy } from './world/machine.js'
 import { begin, standStill } from './faults.js'
@@ -54,6 +55,8 @@ async function play(lines: string[], site: Site, user: User): Promise<void> {
     } else if (verb === 'ended') {
       const ended = last && await user.ended(last, 300_000)
       if (ended?.state !== rest) w.violate(`the scenario: ${last?.kind ?? 'nothing'} ended as ${ended?.state ?? 'never'} and not as ${rest}: ${ended?.error ?? ''}`)
+    } else if (verb === 'until') {
+      for (const from = seen.length; !seen.slice(from).some((l) => l.includes(quoted!));) await user.sleep(1)
     } else if (verb === 'rest') await user.sleep(Number(rest))
     else if (verb === 'seen' || verb === 'not') {
       if (seen.some((l) => l.includes(quoted!)) !== (verb === 'seen')) w.violate(`the scenario: ${line}`)
