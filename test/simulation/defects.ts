@@ -150,7 +150,7 @@ export const defects: Defect[] = [
     'hosts/vm-registry.ts', 'return this.turns.run(beside(slice), work)', 'return work()',
   ], 'hole-28-calibration-beside-a-cut'),
   one('decided-restore-dropped', 'an agent that is started again gives up a restore that was decided', 10, [
-    'hosts/restore-host.ts', "if (outcome === 'commit' && vms.length ===", "if (outcome === 'commit' && vms.length < 0 && vms.length ===",
+    'hosts/restore-host.ts', "if (outcome === 'commit') await this.go(order)", "if (outcome === 'commit' && vms.length < 0) await this.go(order)",
   ], 'hole-12-agent-dies-in-a-restore-old-ended'),
   one('record-believed', 'the run in the record is taken for the one that lives (hole 35)', 10, [
     'snapshots/take.ts', 'maxima.current === undefined || maxima.current === noRun ? request.run : maxima.current', 'request.run',
@@ -159,7 +159,7 @@ export const defects: Defect[] = [
     'hosts/restore-host.ts', 'if (restore) restore.givenUp = true', 'this.ready.delete(header.op)',
   ]),
   one('digests-not-verified', 'a part is loaded whatever it holds', 10, [
-    'hosts/restore-host.ts', 'if (digest !== part.digest) throw', 'if (digest === part.name) throw',
+    'hosts/restore-journal.ts', 'if (digest !== part.digest) throw', 'if (digest === part.name) throw',
   ], 'hole-13-damaged-part-costs-nothing'),
   one('outcome-removed-last', 'a snapshot is emptied where it lies, its outcome last', 10, [
     'snapshots/image-store.ts', `    try {
