@@ -62,8 +62,7 @@ export class RestoreHost {
     }
     const readyAt = this.at.clock.monotonic() - limits.restoreMs // what fails now is tried again at the next look, and keeps no agent from starting
     this.ready.set(order.op, { journal, vms, replayed: 0, readyAt, lost, placed: new Set() })
-    const { op } = order
-    const notYet = (error: unknown) => this.at.log.error({ op, why: explain(error) }, 'a restore that was decided does not come to its end: tried again')
+    const notYet = (error: unknown) => this.at.log.error({ op: order.op, why: explain(error) }, 'a decided restore does not come to its end: tried again')
     if (outcome === 'commit') await this.go(order).catch(notYet) // without those that have died: GO holds, and others of it may run already (hole 48)
     else await this.abort(order).catch((error: unknown) => this.stillToBeGivenUp(order, error))
   }

@@ -156,8 +156,12 @@ export const faults: Record<string, Fault> = {
 
 /** Where in the product a process dies, by name. Those that only images, or the AM, come to, are never met here. */
 const points = [...namedPoints.filter(({ name, by }) => name !== 'idle' && by !== 'am').map(({ name }) => name), ...severalHostPoints]
+/** Many come only now and then; the process dies at the first of so many that it comes to. */
+const pointsAtOnce = 6
 faults['points'] = (_site, w) => {
-  w.deathAt = { point: w.dice.pick(points), proc: '' }
+  const process = w.dice.pick(['agent.', 'agent.', 'worker.', 'switch.'])
+  const of = points.filter((name) => name.startsWith(process))
+  w.deathAt = { points: Array.from({ length: pointsAtOnce }, () => w.dice.pick(of)), proc: '' }
   return undefined
 }
 export const faultNames = Object.keys(faults)

@@ -69,7 +69,7 @@ function now(line: string, site: Site): void {
   if (verb === 'fault') begin(site, name!, ms === undefined ? undefined : Number(ms))
   else if (line === 'kill the newest vm') [...site.machines].at(-1)?.kill('its process was killed')
   else if (verb === 'kill') site.kill(line.slice('kill '.length))
-  else if (verb === 'dies') site.w.deathAt = { point: name!, proc: line.slice(`dies ${name!} `.length) }
-  else if (verb === 'stands') site.w.deathAt = { point: name!, proc: '', act: (proc) => standStill(site, proc, Number(ms)) }
+  else if (verb === 'dies') site.w.deathAt = { points: [name!], proc: line.slice(`dies ${name!} `.length) }
+  else if (verb === 'stands') site.w.deathAt = { points: [name!], proc: '', act: (proc) => standStill(site, proc, Number(ms)) }
   else throw new Error(`a scenario does not know: ${line}`)
 }

@@ -74,7 +74,7 @@ export class World {
   /** Told of each line. */
   onLine: ((line: string) => void) | undefined
   /** Points in the product at which a process may be made to die, or what else `act` does with it. */
-  deathAt: { point: string; proc: string; act?: (proc: Proc) => void } | undefined
+  deathAt: { points: string[]; proc: string; act?: (proc: Proc) => void } | undefined
   /** kill -9 of a VM's process. */
   killVm: (pid: number) => void = () => undefined
   /** Processes of VMs, with what their command lines name. */

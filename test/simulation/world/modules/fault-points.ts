@@ -6,7 +6,7 @@ export const armFaults = (): void => undefined
 export function faultPoint(name: string): void {
   const w = world()
   const { current } = w
-  if (!current?.alive || w.deathAt?.point !== name) return
+  if (!current?.alive || !w.deathAt?.points.includes(name)) return
   const proc = w.deathAt.proc === '' ? current : w.procs.find((p) => p.name === w.deathAt!.proc) ?? current
   const { act } = w.deathAt
   w.deathAt = undefined
