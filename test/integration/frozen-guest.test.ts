@@ -87,7 +87,7 @@ describe('a background snapshot whose receiver goes away, on real QEMU', functio
     await breakOff()
     assert.ok(await vm.isRunning(), 'QEMU says so')
     assert.ok(!(await guestAnswers()), 'the guest is frozen')
-    await qmp.call('cont')
+    await qmp.call('cont').catch(() => undefined) // its main loop may wait for a page by now, too: then it answers nothing
     assert.ok(!(await guestAnswers()), 'still')
   })
 
