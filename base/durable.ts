@@ -54,7 +54,11 @@ export async function removeDurably(path: string): Promise<void> {
 
 /** After: what processes that have died were writing aside, in this folder and below it, is gone. What living ones write stays. */
 export async function sweepAsides(folder: string): Promise<void> {
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [] // a folder that just goes: the next start looks again
+    throw error
+  })
+  for (const entry of entries) {
     const pid = asideForm.exec(entry.name)?.[1]
     if (pid !== undefined && !isAnother(Number(pid))) await rm(join(entry.parentPath, entry.name), { force: true })
   }

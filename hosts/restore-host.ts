@@ -217,8 +217,8 @@ export class RestoreHost {
       faultPoint('agent.restore.replaced')
     }
     for (const { instance, why } of lost.filter((l) => !placed.has(l.instance.spec.vm))) {
-      placed.add(instance.spec.vm)
       await registry.mourn(instance, why)
+      placed.add(instance.spec.vm)
     }
   }
 

@@ -32,9 +32,11 @@ async function end(ref: ProcessRef, vm: string, { clock, log }: StraysParts): Pr
   await killProcess(ref, clock).catch((error: unknown) => log.error({ vm, why: explain(error) }, 'a VM process that nobody knows could not be ended'))
 }
 
-/** The VM whose monitor this command line names; undefined: it names none. */
+/** The VM whose process this is: its monitor and its name are both in the command line. Somebody who looks at a monitor has no such name. */
 function vmOf(line: string, runFolder: string): string | undefined {
+  const words = line.split('\0')
   const from = line.indexOf(`${runFolder}/`)
   const [path] = /^[^"',\s\0]+/.exec(line.slice(from)) ?? []
-  return path?.endsWith('.qmp') ? basename(path).split('.')[0] : undefined
+  const vm = path?.endsWith('.qmp') ? basename(path).split('.')[0] : undefined
+  return vm !== undefined && words[words.indexOf('-name') + 1]?.endsWith(`.${vm}`) ? vm : undefined
 }

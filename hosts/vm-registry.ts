@@ -227,7 +227,9 @@ export class VmRegistry {
   }
 
   /** The same for one that has died before it could take its place: it is a VM that is dead. */
-  async mourn({ spec, layers }: VmInstance, why: string): Promise<void> {
+  async mourn(instance: VmInstance, why: string): Promise<void> {
+    const { spec, layers } = instance
+    await removeSockets(instance)
     const record: VmRecord = this.records.get(spec.vm) ?? { format: 1, spec, condition: 'dead', reason: '', layers: [], instance: null }
     Object.assign(record, { spec, instance: null, layers: [...layers] })
     this.records.set(spec.vm, record)
@@ -257,9 +259,7 @@ export class VmRegistry {
   }
 
   /** Of all VMs that run. */
-  pids(): number[] {
-    return [...this.live.values()].flatMap(({ instance: { pid } }) => pid ?? [])
-  }
+  pids(): number[] { return [...this.live.values()].flatMap(({ instance: { pid } }) => pid ?? []) }
 
   /** Undefined: this host does not know it. */
   sliceOf(name: string): string | undefined { return this.records.get(name)?.spec.slice }

@@ -61,7 +61,7 @@ export class Site implements Slice {
     w.network = new Network()
     listening.clear() // nobody of a world before this one
     w.killVm = (pid) => this.byPid.get(pid)?.kill('it was ended')
-    w.vmProcesses = () => [...this.machines].map((m) => ({ pid: m.proc.pid, started: '', line: m.instance.monitor }))
+    w.vmProcesses = () => [...this.machines].map((m) => ({ pid: m.proc.pid, started: '', line: `-name\0${m.instance.spec.clientId}.${m.name}\0${m.instance.monitor}` }))
     this.hosts = Array.from({ length: hostCount }, (_, i) => ({ name: `h${i + 1}`, disk: this.disk, skewMs: 0, up: true }))
     w.hosts.push(...this.hosts)
     this.disk.makeFolders(storeFolder)

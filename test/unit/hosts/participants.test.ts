@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { silentLog } from '../../../base/log.js'
 import { realClock as clock, until } from '../../../base/time.js'
@@ -186,6 +186,19 @@ describe('the cuts of a host', () => {
     renameSync(`${journals}.away`, journals)
     assert.equal((await participants.ask({ ...header, ask: 'tell', outcome: 'commit' })).progress, 'told')
     assert.deepEqual(vm.asked, [])
+  })
+
+  it('keep a later cut of their slice waiting until what became of them is written down: two are never open', async () => {
+    const { participants, journals, prepare } = await host()
+    const { ask: _, ...order } = prepare(2)
+    const journal = join(journals, 'op-2.json')
+    writeFileSync(journal, JSON.stringify({ phase: 'sealed', order, reports: {}, why: '' }))
+    await participants.recover()
+    rmSync(journal)
+    mkdirSync(join(journal, 'in the way'), { recursive: true })
+    await assert.rejects(participants.ask(prepare(3)), /cut op-2 of this slice could not be ended: its journal cannot be written/)
+    rmSync(journal, { recursive: true })
+    assert.equal((await participants.ask(prepare(3))).progress, 'prepared')
   })
 
   it('and one that cannot be read is left alone: the agent comes up, the others are recovered, and nobody gets a wrong answer', async () => {

@@ -21,12 +21,13 @@ describe('VM processes that nobody knows', () => {
 
   it('end; those that are known, or of which nothing can be read, run on, as do all others', async () => {
     const run = folder()
-    const [known, unreadable, stray, other, elsewhere] = [
-      await begin('-qmp', `unix:${run}/v-a.00000001.qmp,server=on`), await begin(`{"monitor":"${run}/v-b.00000001.qmp"}`),
-      await begin('-qmp', `unix:${run}/v-c.00000002.qmp,server=on`), await begin('--socket', `${run}/switch`), await begin('-qmp', 'unix:/elsewhere/v-c.00000002.qmp'),
+    const [known, unreadable, stray, other, elsewhere, operator] = [
+      await begin('-name', 'a.v-a', '-qmp', `unix:${run}/v-a.00000001.qmp,server=on`), await begin('-name', 'b.v-b', `{"monitor":"${run}/v-b.00000001.qmp"}`),
+      await begin('-name', 'c.v-c', '-qmp', `unix:${run}/v-c.00000002.qmp,server=on`), await begin('--socket', `${run}/switch`),
+      await begin('-name', 'c.v-c', '-qmp', 'unix:/elsewhere/v-c.00000002.qmp'), await begin('-', `unix-connect:${run}/v-a.00000001.qmp`),
     ]
     await endStrays({ runFolder: run, known: () => [known], isUnreadable: (vm) => vm === 'v-b', clock, log: silentLog })
-    const live = await Promise.all([known, unreadable, stray, other, elsewhere].map(async (pid) => (await startTime(pid)) !== undefined))
-    assert.deepEqual(live, [true, true, false, true, true])
+    const live = await Promise.all([known, unreadable, stray, other, elsewhere, operator].map(async (pid) => (await startTime(pid)) !== undefined))
+    assert.deepEqual(live, [true, true, false, true, true, true])
   })
 })
