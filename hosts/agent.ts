@@ -35,11 +35,6 @@ export interface AgentParts {
 type CutHandlers = { [K in keyof AgentAsks]: (ask: AgentAsks[K][0]) => Promise<AgentAsks[K][1]> }
 
 export function agentHandlers(at: AgentParts) {
-  /** What cannot be settled now (a full disk, say) keeps nobody from stopping or removing a VM. */
-  const settled = async (vm: string): Promise<void> => {
-    const slice = at.registry.sliceOf(vm)
-    if (slice !== undefined) await at.restores.settle(slice).catch(() => undefined)
-  }
   const cuts: CutHandlers = {
     maxima: async ({ slice }): Promise<Maxima> => {
       await at.restores.settle(slice)
@@ -66,6 +61,29 @@ export function agentHandlers(at: AgentParts) {
     capacity: (): Promise<HostCapacity> => hostCapacity({
       ...at, diskImages: [...at.diskImages.list(), ...at.localImages.list()], givenMiB: at.registry.memoryMiB(overheadMiB),
     }),
+    ...vmHandlers(at),
+    createImage: async (ask: ImageAsk): Promise<DiskImage> => {
+      await at.marks.fence(ask.slice, ask.token)
+      return at.diskImages.create(ask)
+    },
+    removeImage: async ({ image }: { image: string }): Promise<null> => {
+      await at.diskImages.remove(image)
+      return null
+    },
+    fetchImage: (ask: FetchAsk): Promise<FetchState> => at.fetchedImages.ask(ask),
+    console: async ({ vm, bytes }: { vm: string; bytes: number }) => ({ text: await at.registry.console(vm, bytes) }),
+    reports: (): VmReport[] => at.registry.reports(),
+    killAll: () => at.registry.killAll(),
+  }
+}
+
+function vmHandlers(at: AgentParts) {
+  /** What cannot be settled now (a full disk, say) keeps nobody from stopping or removing a VM. */
+  const settled = async (vm: string): Promise<void> => {
+    const slice = at.registry.sliceOf(vm)
+    if (slice !== undefined) await at.restores.settle(slice).catch(() => undefined)
+  }
+  return {
     defineVm: (spec: VmSpec) => at.registry.define(spec),
     startVm: async ({ vm, run, epoch }: { vm: string; run: string; epoch: number }): Promise<void> => {
       await settled(vm)
@@ -84,17 +102,5 @@ export function agentHandlers(at: AgentParts) {
       await at.registry.destroy(vm)
       await at.collapse.collect()
     },
-    createImage: async (ask: ImageAsk): Promise<DiskImage> => {
-      await at.marks.fence(ask.slice, ask.token)
-      return at.diskImages.create(ask)
-    },
-    removeImage: async ({ image }: { image: string }): Promise<null> => {
-      await at.diskImages.remove(image)
-      return null
-    },
-    fetchImage: (ask: FetchAsk): Promise<FetchState> => at.fetchedImages.ask(ask),
-    console: async ({ vm, bytes }: { vm: string; bytes: number }) => ({ text: await at.registry.console(vm, bytes) }),
-    reports: (): VmReport[] => at.registry.reports(),
-    killAll: () => at.registry.killAll(),
   }
 }

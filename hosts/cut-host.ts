@@ -142,8 +142,8 @@ export class CutHost {
   }
 
   /**
-   * As many VMs at a time as processors can be had for: what a stopped VM waits for takes some 10 ms of one, and of two side by side each would
-   * stand for both. Nobody is gated before its turn. One that does not drain does not keep the others from theirs for long: the whole must be
+   * Half as many VMs at a time as there are processors: what a stopped VM waits for takes some 10 ms of one, and those side by side would stand
+   * for each other. Nobody is gated before its turn. One that does not drain does not keep the others from theirs for long: the whole must be
    * over before frames are held for too long. Those that stand until they are written go at once: their memory is what takes the time.
    */
   private turns(): { before: (i: number) => Promise<unknown>; taken: (i: number, by: Promise<unknown>) => void } {

@@ -61,20 +61,6 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
     for (const host of hosts) await at.links.ask(host, 'removeSnapshot', { slice, snapshot: id }, limits.prepareMs)
   }
 
-  async function endOpen(slice: string): Promise<void> {
-    for (const id of await store.ids(slice)) {
-      const found = await readableOr(async () => (await store.outcome(slice, id))?.outcome ?? 'none', (why) => {
-        at.log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')
-      })
-      const stays = (error: unknown) => at.log.warn({ slice, id, why: explain(error) }, 'what was left aside stays')
-      if (found === 'commit') await store.tidy(slice, id).catch(stays)
-      if (found === undefined || found === 'commit') continue
-      // aborted, and its worker died before it removed it; or not decided
-      const { outcome } = await store.decide(slice, id, { format: 1, outcome: 'abort', why: 'the worker that led it ended' })
-      if (outcome === 'abort') await store.remove(slice, id)
-    }
-  }
-
   return {
     take: (request: SnapshotRequest, preempted?: AbortSignal): Promise<CutResult> =>
       takeSnapshot(request, { ...common, ...(preempted ? { preempted } : {}) }),
@@ -83,12 +69,26 @@ export async function openSnapshots(at: SnapshotParts): Promise<Snapshots> {
     list,
     freeBytes: () => store.freeBytes(),
     names: (slice: string) => store.ids(slice),
-    endOpen,
+    endOpen: (slice: string) => endOpen(store, slice, at.log),
     async recover(): Promise<void> {
       for (const slice of await store.slices()) {
         await store.sweep(slice)
-        await endOpen(slice)
+        await endOpen(store, slice, at.log)
       }
     },
+  }
+}
+
+async function endOpen(store: ImageStore, slice: string, log: Log): Promise<void> {
+  for (const id of await store.ids(slice)) {
+    const found = await readableOr(async () => (await store.outcome(slice, id))?.outcome ?? 'none', (why) => {
+      log.error({ slice, id, why }, 'an outcome cannot be read: its snapshot is left alone')
+    })
+    const stays = (error: unknown) => log.warn({ slice, id, why: explain(error) }, 'what was left aside stays')
+    if (found === 'commit') await store.tidy(slice, id).catch(stays)
+    if (found === undefined || found === 'commit') continue
+    // aborted, and its worker died before it removed it; or not decided
+    const { outcome } = await store.decide(slice, id, { format: 1, outcome: 'abort', why: 'the worker that led it ended' })
+    if (outcome === 'abort') await store.remove(slice, id)
   }
 }
