@@ -14,6 +14,8 @@ interface WireError { kind: 'refusal' | 'failure' | 'bug'; code: string }
 
 export interface RpcServer {
   notify(method: string, params: unknown): void
+  /** How many are connected. */
+  peers(): number
   close(): Promise<void>
 }
 
@@ -52,6 +54,7 @@ export async function serveRpc(path: string, handlers: RpcHandlers, log: Log): P
   chmodSync(path, 0o600)
   return {
     notify: (method, params) => { for (const peer of open) void peer.sendNotification(method, params).catch(() => undefined) },
+    peers: () => sockets.size,
     close: () => new Promise((resolve) => {
       for (const socket of sockets) socket.destroy()
       server.close(() => resolve())

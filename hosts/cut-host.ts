@@ -240,7 +240,8 @@ export class CutHost {
   /**
    * A VM that was stopped and whose ports have not turned: its device has thrown away what the guest had not taken, and the switch still
    * counts it as delivered. It is put back now, as at a flip; else it is lost, and the next cut takes frames that the guest has for it (hole 41).
-   * One whose ports have turned is refused, and so is one of a cut that the switch does not know any more. Costs no more than a moment.
+   * One whose ports have turned is refused, and so is one of a cut that the switch does not know any more, or has given up (then it puts back all
+   * the same, hole 53). Costs no more than a moment.
    */
   private async putBackFor(vm: Vm): Promise<void> {
     const { order } = this
@@ -251,7 +252,7 @@ export class CutHost {
       const witnesses = await within(askMs, vm.witnesses(), silent)
       await this.at.switchLink.ask('cut', { ...this.ref, vm: vm.instance.spec.vm, witnesses, putBack: true }, askMs)
     } catch (error) {
-      this.at.log.info({ ...this.ref, vm: vm.instance.spec.vm, why: explain(error) }, 'nothing is put back')
+      this.at.log.info({ ...this.ref, vm: vm.instance.spec.vm, why: explain(error) }, 'its ports have not turned')
     }
   }
 

@@ -36,7 +36,10 @@ export interface SwitchAsks {
   quiet: [NetRef & { vm: string; withinMs: number }, { drained: boolean }]
   /** The VM is stopped and drained: from here its frames and its devices' used indexes are counted together. Ends `quiet`. */
   rebase: [NetRef & { vm: string; witnesses: DeviceWitness[] }, null]
-  /** After: flipped (see SliceNet.cut). */
+  /**
+   * After: flipped (see SliceNet.cut). Refused when the cut is void; where the switch has given it up by itself since the VM drained, what its
+   * device had not handed on is put back all the same (hole 53).
+   */
   cut: [CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }, { latches: PortLatch[]; bootId: string }]
   /** The agent sees to the VMs that drained and have not been flipped: nobody goes forward because it takes so long (hole 34). Say it again within a second. */
   stay: [CutRef, null]

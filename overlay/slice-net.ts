@@ -185,18 +185,34 @@ export class SliceNet {
     })
   }
 
-  /** Every port of the slice goes on to epoch k at least, and whatever waited is released in order. */
-  forward(k: number): void {
+  /**
+   * Every port of the slice goes on to epoch k at least, and whatever waited is released in order. Ports of VMs of whom it is not known whether
+   * they were stopped (`unknown`) stay closed, and counted as before.
+   */
+  forward(k: number, unknown: ReadonlySet<string> = new Set()): void {
     const target = Math.max(k, ...this.ports().map((p) => p.highestWaiting()))
     this.epoch = Math.max(this.epoch, target)
     for (const port of this.ports()) {
       if (!this.verdicts.has(`${port.vm} ${k}`)) this.verdicts.set(`${port.vm} ${k}`, 'forward')
-      port.gated = false
+      if (!unknown.has(port.vm)) port.gated = false
       if (port.epoch < target) this.raise(port, target)
     }
     this.logs = this.logs.filter((log) => log.k > target)
     this.rule = 'colour'
     for (const port of this.ports()) port.pump()
+  }
+
+  /**
+   * The same for a VM that was stopped for a cut which has been given up since: what `stop` threw away is back at the head of the queues, and
+   * counting goes on from what its devices say. Safe to call again.
+   */
+  takeBack(vm: string, witnesses: DeviceWitness[], putBack: boolean): void {
+    for (const port of this.ports(vm)) this.latch(port, witnesses.find((w) => w.port === port.id), putBack, true)
+  }
+
+  /** It may have been stopped, and nobody has said what it had taken by then: its counters say nothing any more (the next cut sets a base). */
+  forget(vm: string): void {
+    for (const port of this.ports(vm)) this.members.get(port.id)!.base = undefined
   }
 
   /** Before: every port is at k or above. After: the log holds all that was in transit across cut k. */

@@ -27,6 +27,8 @@ interface Live {
   gatedSince: number | undefined
   /** VMs that have drained and are now being stopped, since when: until the flip nobody goes forward (hole 34). */
   stopping: Map<string, number>
+  /** VMs that were being stopped when this switch went forward without their agent: closed until it says what has become of them (hole 53). */
+  unknown: { cut: CutRef; vms: ReadonlySet<string>; since: number } | undefined
 }
 type Handlers = { [K in keyof SwitchAsks]: (ask: SwitchAsks[K][0]) => Promise<SwitchAsks[K][1]> }
 
@@ -37,6 +39,8 @@ export interface SwitchOptions {
   clock: Clock
   log: Log
   tell<K extends keyof SwitchTells>(what: K, detail: SwitchTells[K]): void
+  /** Is an agent connected? One that stands still is. Absent: none ever is. */
+  isLed?(): boolean
   /** VMs stand and wait for this process, from the first gate of a cut until its log is closed or it is given up. */
   urgency?: { begin(): void; end(): void }
 }
@@ -51,6 +55,10 @@ const turnMs = 200
 /** Since the answer that a VM has drained, or the agent's last word that it sees to it: a monitor may be silent, and an agent dead. */
 const stoppingMs = 1_500
 const connectedMs = 1_000
+/** An agent that has died is there again within some seconds, or nobody starts it. */
+const awayMs = 10_000
+/** One that stands still was stopped by somebody, who will let it run: VMs that run stay cut off for so long, and their TCP survives it. */
+const unknownMs = 5 * 60_000
 /** Timers have whole ms: a frame may arrive so much early, so that on average none is late. */
 const earlyMs = 0.5
 
@@ -60,6 +68,7 @@ export class Switch {
   /** The last tick; before the first one nobody has missed one. */
   private ticked = Infinity
   private patientUntil = 0
+  private ledAt = -Infinity
   private readonly at: SwitchOptions
 
   constructor(options: SwitchOptions) {
@@ -88,8 +97,10 @@ export class Switch {
     const now = this.at.clock.monotonic()
     if (now - this.ticked > stoodMs) this.patientUntil = now + turnMs
     this.ticked = now
+    if (this.at.isLed?.()) this.ledAt = now
     if (now < this.patientUntil) return
     for (const live of this.runs.values()) {
+      if (live.unknown && (!this.isLed || now - live.unknown.since >= unknownMs)) this.giveUpOn(live)
       if (!live.cut) continue
       const since = Math.min(live.gatedSince ?? Infinity, ...live.net.ports().map((p) => p.heldSince() ?? Infinity))
       const full = live.net.ports().find((p) => p.waitingBytes > limits.portQueueBytes / 2 && (p.gated || p.heldSince() !== undefined))
@@ -97,9 +108,25 @@ export class Switch {
       if ([...live.stopping.values()].some((at) => now - at < stoppingMs)) continue
       const why = full ? `port ${full.id} of ${full.vm} had half its queue full` : `frames waited longer than ${limits.holdMs} ms`
       const { cut } = live
-      this.goForward(live, cut.k)
-      this.at.log.warn({ slice: cut.slice, k: cut.k, why }, 'cut is void: the switch went forward by itself')
+      const unknown = new Set(live.stopping.keys())
+      this.goForward(live, cut.k, unknown)
+      if (unknown.size > 0) live.unknown = { cut, vms: unknown, since: now }
+      this.at.log.warn({ slice: cut.slice, k: cut.k, why, closed: [...unknown] }, 'cut is void: the switch went forward by itself')
       this.at.tell('forwarded', { ...cut, why })
+      if (unknown.size > 0 && !this.isLed) this.giveUpOn(live)
+    }
+  }
+
+  private get isLed(): boolean { return this.at.clock.monotonic() - this.ledAt < awayMs }
+
+  /** Nobody says whether they were stopped: where they were, what their devices had not handed on is lost. */
+  private giveUpOn(live: Live): void {
+    const { cut, vms } = live.unknown!
+    live.unknown = undefined
+    this.at.log.error({ slice: cut.slice, k: cut.k, vms: [...vms] }, 'no agent says what has become of VMs that it was stopping: frames that they had not taken may be lost')
+    for (const vm of vms) {
+      live.net.forget(vm)
+      live.net.thaw(vm)
     }
   }
 
@@ -122,7 +149,7 @@ export class Switch {
     })
     const alarm = new Alarm(clock, () => alarm.set(net.land(clock.monotonic() + earlyMs)))
     faultPoint('switch.run-opened')
-    this.runs.set(key(ask), { net, alarm, cut: undefined, gatedSince: undefined, stopping: new Map() })
+    this.runs.set(key(ask), { net, alarm, cut: undefined, gatedSince: undefined, stopping: new Map(), unknown: undefined })
     return { epoch }
   }
 
@@ -166,6 +193,7 @@ export class Switch {
     faultPoint('switch.before-prepared')
     await writeDurably(this.stateFile(ask), JSON.stringify({ format: 1, slice: ask.slice, run: ask.run, k: ask.k }))
     faultPoint('switch.prepared')
+    if (live.unknown) this.giveUpOn(live)
     if (!again) live.net.prepare(ask.k, ask.rule)
     live.cut = { slice: ask.slice, run: ask.run, k: ask.k, op: ask.op }
     this.endGate(live)
@@ -206,10 +234,16 @@ export class Switch {
   }
 
   private async cut(ask: CutRef & { vm: string; witnesses: DeviceWitness[]; putBack: boolean }): Promise<{ latches: PortLatch[]; bootId: string }> {
-    const live = this.inCut(ask)
+    const live = this.find(ask)
+    const gone = live.unknown?.vms.has(ask.vm) && live.unknown.cut.op === ask.op && live.unknown.cut.k === ask.k
+    if (!gone) this.inCut(ask)
     const emptied = live.net.isEmptied(ask.vm) ||
       (await until(this.at.clock, emptiedMs, 0, () => (live.net.isEmptied(ask.vm) ? true : undefined)))
     if (!emptied) throw new Failure('timed-out', `the sockets of ${ask.vm} could not be read empty`)
+    if (gone && live.unknown) {
+      live.net.takeBack(ask.vm, ask.witnesses, ask.putBack)
+      throw new Refusal('refused', `cut ${ask.k} is void: the switch went forward; what ${ask.vm} had not taken waits for it again`)
+    }
     const since = live.stopping.get(ask.vm)
     live.stopping.delete(ask.vm)
     const late = since !== undefined && this.at.clock.monotonic() - since >= limits.holdMs // we have stood: the VM was let run without us (hole 45)
@@ -245,9 +279,10 @@ export class Switch {
     live.stopping.clear()
   }
 
-  private goForward(live: Live, k: number): void {
-    live.net.forward(k)
+  private goForward(live: Live, k: number, unknown?: ReadonlySet<string>): void {
+    live.net.forward(k, unknown)
     live.cut = undefined
+    live.unknown = undefined
     this.endGate(live)
   }
 

@@ -33,6 +33,7 @@ const theSwitch = new Switch({
   clock: realClock,
   log,
   tell: (what, detail) => served.by?.notify(what, detail),
+  isLed: () => (served.by?.peers() ?? 0) > 0,
   urgency: { begin: lead, end: stopLeading },
 })
 const server = await serveRpc(config.socket, { ...theSwitch.handlers, end: () => { setImmediate(end) } }, log)

@@ -146,7 +146,8 @@ export class Site implements Slice {
     const served: { by?: Awaited<ReturnType<typeof rpc.serveRpc>> } = {}
     const one = new theSwitch.Switch({
       folder, bootId: this.w.tokens.bytes(8).toString('hex'), clock: this.clock(proc), log, tell: (what, detail) => served.by?.notify(what, detail),
-        })
+      isLed: () => (served.by?.peers() ?? 0) > 0,
+    })
     proc.onDeath.push(() => {
       for (const machine of this.machines) {
         if (machine.proc.host !== proc.host) continue

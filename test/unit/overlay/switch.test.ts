@@ -6,6 +6,7 @@ import { limits } from '../../../base/limits.js'
 import { silentLog } from '../../../base/log.js'
 import { realClock } from '../../../base/time.js'
 import { decodeLog } from '../../../overlay/channel-log.js'
+import type { DeviceWitness } from '../../../overlay/slice-net.js'
 import { Switch } from '../../../overlay/switch.js'
 import { useTempFolder } from '../../temp.js'
 import { FakeQemu, framed, soon } from './fake-qemu.js'
@@ -21,18 +22,20 @@ describe('the switch', () => {
   let later: number
   let told: { what: string; detail: { k: number; why?: string; epoch?: number } }[]
   let theSwitch: Switch
+  let led: boolean
   let qemus: FakeQemu[]
 
   function start(bootId = 'boot-1'): Switch {
     return new Switch({
       folder: folder(), bootId, log: silentLog, clock: { ...realClock, monotonic: () => later + realClock.monotonic() },
-      tell: (what, detail) => { told.push({ what, detail }) },
+      tell: (what, detail) => { told.push({ what, detail }) }, isLed: () => led,
     })
   }
 
   beforeEach(async () => {
     later = 0
     told = []
+    led = false
     theSwitch = start()
     qemus = [1, 2].map((id) => new FakeQemu(join(folder(), `nic${id}`)))
     for (const qemu of qemus) await qemu.listen()
@@ -253,6 +256,63 @@ describe('the switch', () => {
     theSwitch.tick()
     await soon('it arrives', () => qemus[1]!.texts.includes('waits'))
     assert.deepEqual(told.map((t) => t.what), ['forwarded'])
+  })
+
+  /** vm2 has drained, was stopped and has not handed the last frame to its guest; then its agent stands still, and a frame comes. */
+  async function forwardWithoutAgent(): Promise<void> {
+    await connected()
+    await send(1, 'not taken')
+    await soon('it is in the device', () => qemus[1]!.texts.includes('not taken'))
+    await theSwitch.handlers.prepare({ ...ref(2), rule: 'colour' })
+    await theSwitch.handlers.gate({ ...ref(2), vm: 'vm2', withinMs: 5_000 })
+    await send(1, 'later')
+    for (let ms = 0; ms <= limits.holdMs + 100; ms += 50) {
+      later += 50
+      theSwitch.tick()
+    }
+    assert.deepEqual(told.map((t) => t.what), ['forwarded'])
+  }
+  const takenBy = async (vm: number, fewer: number) => {
+    const { framesRead, framesWritten } = (await stats()).ports.find((p) => p.port === vm)!
+    return [{ port: vm, usedRx: framesWritten - fewer, usedTx: framesRead, vring: 'v' }]
+  }
+  const flip = (k: number, witnesses: DeviceWitness[]) => theSwitch.handlers.cut({ ...ref(k), vm: 'vm2', witnesses, putBack: true })
+
+  it('goes forward beside a VM that its agent was stopping, and opens it when that has said what it had taken', async () => {
+    led = true
+    await forwardWithoutAgent()
+    assert.deepEqual((await stats()).ports.map((p) => p.gated), [false, true])
+    const witnesses = await takenBy(2, 1)
+    for (let n = 0; n < 2; n++) await assert.rejects(flip(2, witnesses), refused(/void/))
+    assert.deepEqual(qemus[1]!.texts, ['not taken'], 'it stands')
+    await theSwitch.handlers.forward(ref(2))
+    await soon('all is there', () => qemus[1]!.texts.length === 3)
+    assert.deepEqual(qemus[1]!.texts, ['not taken', 'not taken', 'later'], 'the first was thrown away by `stop`')
+
+    await theSwitch.handlers.prepare({ ...ref(3), rule: 'colour' })
+    await theSwitch.handlers.gate({ ...ref(3), vm: 'vm2', withinMs: 5_000 })
+    const { latches } = await flip(3, await takenBy(2, 0))
+    assert.deepEqual(latches.map((l) => [l.witness, l.putBack]), [['exact', 0]])
+  })
+
+  it('opens it also when its agent has gone for long, or begins another cut, and then knows nothing of what it had taken', async () => {
+    led = true
+    await forwardWithoutAgent()
+    led = false
+    later += 9_000
+    theSwitch.tick()
+    assert.equal((await stats()).ports[1]!.gated, true, 'its agent may be back in a moment')
+    later += 1_500
+    theSwitch.tick()
+    await soon('what waited arrives', () => qemus[1]!.texts.includes('later'))
+    await assert.rejects(flip(2, await takenBy(2, 1)), refused(/void/))
+    assert.deepEqual(qemus[1]!.texts, ['not taken', 'later'])
+    led = true
+    theSwitch.tick()
+    await theSwitch.handlers.prepare({ ...ref(3), rule: 'colour' })
+    await theSwitch.handlers.gate({ ...ref(3), vm: 'vm2', withinMs: 5_000 })
+    const { latches } = await flip(3, await takenBy(2, 1))
+    assert.deepEqual(latches.map((l) => [l.witness, l.putBack]), [['none', 0]], 'frames that the guest has are not put back')
   })
 
   it('does not close the log while a port is behind', async () => {

@@ -17,6 +17,7 @@ export async function serveRpc(path: string, handlers: RpcHandlers, log: Log): P
   }])))
   return {
     notify: (method, params) => { for (const connection of server.open) connection.tell(method, params) },
+    peers: () => server.open.size,
     close: async () => world().network.close(server),
   }
 }
