@@ -21,10 +21,14 @@ const operationSeconds = 30 * 24 * 3600
 const sliverIndexSeconds = 400 * 24 * 3600
 const format = 1
 
-// KEYS: operation, list of the slice's operations. ARGV: value, id, seconds to keep both.
+// KEYS: operation, list of the slice's operations. ARGV: value, id, seconds to keep both. One that has ended stays as it ended.
 const putOperation = `
 local function put(operation, list, value, id, seconds)
-  if redis.call('EXISTS', operation) == 0 then redis.call('LPUSH', list, id) end
+  local now = redis.call('GET', operation)
+  if now then
+    local readable, was = pcall(cjson.decode, now)
+    if readable and (was['ended'] or '') ~= '' then return end
+  else redis.call('LPUSH', list, id) end
   redis.call('SET', operation, value, 'EX', seconds)
   redis.call('EXPIRE', list, seconds)
 end

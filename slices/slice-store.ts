@@ -26,6 +26,7 @@ export interface SliceStore {
   /** Removes the record if it is still at this revision. */
   remove(urn: string, rev: number): Promise<boolean>
   operation(id: string): Promise<Operation | undefined>
+  /** One that has ended stays as it ended, whoever comes late: a worker that stood still, or was thought dead. */
   saveOperation(operation: Operation): Promise<void>
   /** Newest first, ended ones included, at most `count`. */
   operations(sliceUrn: string, count: number): Promise<Operation[]>

@@ -13,6 +13,9 @@ export function openMemoryStore(): SliceStore {
   const snapshots = new Map<string, unknown[]>()
   const events = new Map<string, SliceEvent[]>()
   const kept = new Map<string, KeptSnapshots>()
+  const putOperation = (operation: Operation) => {
+    if ((operations.get(operation.id)?.ended ?? '') === '') operations.set(operation.id, structuredClone(operation))
+  }
   const copy = <T>(value: T): T => structuredClone(value)
   const get = (urn: string) => copy(slices.get(urn.toLowerCase()))
   const put = (record: SliceRecord) => { slices.set(record.urn.toLowerCase(), copy(record)) }
@@ -34,12 +37,12 @@ export function openMemoryStore(): SliceStore {
       after.rev = before.rev + 1
       put(after)
       const operation = alongside?.()
-      if (operation) operations.set(operation.id, copy(operation))
+      if (operation) putOperation(operation)
       return copy(after)
     },
     remove: async (urn, rev) => get(urn)?.rev === rev && slices.delete(urn.toLowerCase()),
     operation: async (id) => copy(operations.get(id)),
-    saveOperation: async (operation) => { operations.set(operation.id, copy(operation)) },
+    saveOperation: async (operation) => putOperation(operation),
     operations: async (urn, count) =>
       [...operations.values()].filter((o) => o.slice.toLowerCase() === urn.toLowerCase()).reverse().slice(0, count).map(copy),
     hosts: async () => [...hosts.values()].map(copy),

@@ -87,6 +87,20 @@ describe('the store of record in Redis', function () {
     for (const key of ['op:start-204', `ops:${urn.toLowerCase()}`]) assert.ok((await redis.ttl(key)) > 0, key)
   })
 
+  it('leaves an operation that has ended as it ended, also when a worker comes late', async () => {
+    const store = openSliceStore(redis)
+    const { urn } = aSlice('ended')
+    const slow = operation('rollback-1', urn)
+    await store.saveOperation(slow)
+    await store.saveOperation({ ...slow, state: 'done', ended: slow.created })
+    await store.saveOperation({ ...slow, state: 'running' })
+    await store.saveOperation({ ...slow, state: 'pre-empted', ended: slow.created })
+    assert.equal((await store.operation('rollback-1'))!.state, 'done')
+    await redis.set('op:rollback-1', '{')
+    await store.saveOperation(slow)
+    assert.equal((await store.operation('rollback-1'))!.state, 'queued', 'one that cannot be read is no obstacle')
+  })
+
   it('gives a slice to one of many operations that want it, and tokens only grow', async () => {
     const store = openSliceStore(redis)
     const { urn } = aSlice('lock')

@@ -141,7 +141,9 @@ export class SimRedis {
 
   private script(script: string, keys: string[], args: string[]): number {
     const put = (operation: string, list: string, value: string, id: string) => {
-      if (!this.strings.has(operation)) this.lists.set(list, [id, ...this.lists.get(list) ?? []])
+      const now = this.strings.get(operation)
+      if (now === undefined) this.lists.set(list, [id, ...this.lists.get(list) ?? []])
+      else if ((JSON.parse(now) as Operation).ended !== '') return
       this.strings.set(operation, value)
     }
     const rev = () => {
