@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises'
 import { Refusal } from '../base/errors.js'
 import { ImageStore } from '../snapshots/image-store.js'
 import type { AgentAsks, HostCutAsk, Maxima, RestoreHeader, RestoreOrder } from '../snapshots/messages.js'
-import type { FetchAsk, FetchState, HostCapacity, ImageAsk, VmReport } from '../slices/needs.js'
+import type { FetchAsk, FetchState, HostCapacity, ImageAsk, Mandate, VmReport } from '../slices/needs.js'
 import type { DiskImage } from '../slices/disk-image.js'
 import type { VmSpec } from '../slices/vm-spec.js'
 import type { Collapse } from './collapse.js'
@@ -83,6 +83,15 @@ function vmHandlers(at: AgentParts) {
     const slice = at.registry.sliceOf(vm)
     if (slice !== undefined) await at.restores.settle(slice).catch(() => undefined)
   }
+  /** Before anything is ended. Not refused itself: the first operations of a slice that was here before have lower tokens than it had. */
+  const replacing = async (by: Mandate | undefined): Promise<void> => {
+    if (!by) return
+    try {
+      if (by.token > (await at.marks.get(by.slice)).token) await at.marks.raise(by.slice, { token: by.token })
+    } catch {
+      return // a full disk, or marks that cannot be read, keep nobody from stopping or removing a VM
+    }
+  }
   return {
     defineVm: (spec: VmSpec) => at.registry.define(spec),
     startVm: async ({ vm, run, epoch }: { vm: string; run: string; epoch: number }): Promise<void> => {
@@ -93,11 +102,13 @@ function vmHandlers(at: AgentParts) {
       await at.registry.setLogins(vm, logins)
       return null
     },
-    stopVm: async ({ vm }: { vm: string }): Promise<void> => {
+    stopVm: async ({ vm, by }: { vm: string; by?: Mandate }): Promise<void> => {
+      await replacing(by)
       await settled(vm)
       await at.registry.stop(vm)
     },
-    destroyVm: async ({ vm }: { vm: string }): Promise<void> => {
+    destroyVm: async ({ vm, by }: { vm: string; by?: Mandate }): Promise<void> => {
+      await replacing(by)
       await settled(vm)
       await at.registry.destroy(vm)
       await at.collapse.collect()

@@ -4,6 +4,7 @@ import { explain, Failure } from '../base/errors.js'
 import { nextRun } from '../overlay/run.js'
 import { noteEvent } from '../slices/event.js'
 import type { Operation } from '../slices/operation.js'
+import type { Mandate } from '../slices/needs.js'
 import { provisioned, type SliceRecord } from '../slices/slice.js'
 import { endOperation, holds } from '../slices/slice-lock.js'
 import type { Sliver } from '../slices/sliver.js'
@@ -73,13 +74,13 @@ export async function startJob(at: JobParts, slice: SliceRecord, operation: Oper
   if (run === undefined) return
   const restart = operation.kind === 'restart'
   await onEach(at, slice, operation, 'started', async (sliver) => {
-    if (restart) await at.hosts.stopVm(sliver.host, sliver.id)
+    if (restart) await at.hosts.stopVm(sliver.host, sliver.id, mandate(slice, operation))
     await at.hosts.startVm(sliver.host, sliver.id, run)
   }, (sliver) => { if (sliver.operational !== 'geni_failed') sliver.error = '' }) // it may have died in the meantime
 }
 
 export async function stopJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
-  await onEach(at, slice, operation, 'stopped', (sliver) => at.hosts.stopVm(sliver.host, sliver.id), (sliver) => {
+  await onEach(at, slice, operation, 'stopped', (sliver) => at.hosts.stopVm(sliver.host, sliver.id, mandate(slice, operation)), (sliver) => {
     Object.assign(sliver, { operational: 'geni_notready', error: '', resourceStatus: 'stopped' })
   })
 }
@@ -110,7 +111,7 @@ export async function updateUsersJob(at: JobParts, slice: SliceRecord, operation
 export async function haltJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
   const { snapshot } = operation.params
   const text = snapshot === undefined ? `stopped by the policy: ${operation.why}` : `suspended by the policy at snapshot ${snapshot}: ${operation.why}`
-  await stopEvery(at, slice)
+  await stopEvery(at, slice, operation)
   await endOperation(at, operation, { state: 'done', ...(snapshot !== undefined ? { result: { snapshot } } : {}) }, (record) => {
     if (snapshot !== undefined) record.head = snapshot
     else if (record.recovery) record.recovery.over = true
@@ -124,14 +125,14 @@ export async function haltJob(at: JobParts, slice: SliceRecord, operation: Opera
 }
 
 /** Every VM is tried: one host that is away must not let the others run on. */
-async function stopEvery(at: JobParts, slice: SliceRecord): Promise<void> {
-  const tried = await Promise.allSettled(provisioned(slice).map((sliver) => at.hosts.stopVm(sliver.host, sliver.id)))
+async function stopEvery(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
+  const tried = await Promise.allSettled(provisioned(slice).map((sliver) => at.hosts.stopVm(sliver.host, sliver.id, mandate(slice, operation))))
   for (const t of tried) if (t.status === 'rejected') throw new Failure('failed', 'not every VM could be stopped', { cause: t.reason })
 }
 
 /** After Shutdown nothing of the slice runs; what it has on disk stays for the operator. */
 export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: Operation): Promise<void> {
-  await stopEvery(at, slice)
+  await stopEvery(at, slice, operation)
   await endOperation(at, operation, { state: 'done' }, (record) => {
     for (const sliver of provisioned(record)) Object.assign(sliver, { operational: 'geni_notready', resourceStatus: 'the slice was shut down by its operator' })
   })
@@ -143,7 +144,7 @@ export async function shutdownJob(at: JobParts, slice: SliceRecord, operation: O
  */
 export async function deleteJob(at: JobParts, slice: SliceRecord, operation: Operation, forget: (slice: SliceRecord) => Promise<void>): Promise<void> {
   const gone = chosen(slice, operation)
-  for (const sliver of gone) await at.hosts.destroyVm(sliver.host, sliver.id)
+  for (const sliver of gone) await at.hosts.destroyVm(sliver.host, sliver.id, mandate(slice, operation))
   await noteHosts(at) // the next Allocate may count on the room
   const left = slice.slivers.filter((s) => !gone.includes(s))
   if (left.length > 0) {
@@ -156,6 +157,8 @@ export async function deleteJob(at: JobParts, slice: SliceRecord, operation: Ope
   const now = await at.store.slice(slice.urn)
   if (now?.slivers.length === 0 && !now.shutdown) await at.store.remove(slice.urn, now.rev) // unless somebody allocates again
 }
+
+const mandate = ({ uuid }: SliceRecord, { token }: Operation): Mandate => ({ slice: uuid, token })
 
 const without = (record: SliceRecord, gone: Sliver[]): Sliver[] => record.slivers.filter((s) => !gone.some((g) => g.id === s.id))
 

@@ -42,6 +42,9 @@ export type FetchState = { state: 'there' } | { state: 'under-way'; how: string 
 export type VmCondition = 'defined' | 'booting' | 'ready' | 'paused' | 'stopped' | 'dead'
 export interface VmReport { vm: string; slice: string; condition: VmCondition; reason: string; pid?: number }
 
+/** The operation that asks: its slice (UUID) and its fencing token. */
+export interface Mandate { slice: string; token: number }
+
 /** A host, as the worker sees it. Every method may be called twice with the same arguments. */
 export interface VmHosts {
   hosts(): string[]
@@ -52,10 +55,10 @@ export interface VmHosts {
   startVm(host: string, vm: string, run: { run: string; epoch: number }): Promise<void>
   /** After: these are the accounts of the VM, running or not; a running guest has them within seconds. */
   setLogins(host: string, vm: string, logins: VmSpec['logins']): Promise<void>
-  /** After: no process; disks stay. */
-  stopVm(host: string, vm: string): Promise<void>
-  /** After: nothing of the VM is left but layers that snapshots need. */
-  destroyVm(host: string, vm: string): Promise<void>
+  /** After: no process; disks stay. Whoever was replaced by `by` is refused from now on: a restore of his would bring it back. */
+  stopVm(host: string, vm: string, by?: Mandate): Promise<void>
+  /** After: nothing of the VM is left but layers that snapshots need. `by`: as of stopVm. */
+  destroyVm(host: string, vm: string, by?: Mandate): Promise<void>
   /** The end of what the VM has written on its console, at most so many bytes; '' where it has none yet. */
   console(host: string, vm: string, bytes: number): Promise<string>
   /**
