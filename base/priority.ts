@@ -1,9 +1,11 @@
 // Who runs first. What a stopped VM waits for (its own QEMU, the agent, the switch) runs before everything else for as long as
 // it stands: a millisecond of theirs is a millisecond of the pause. Nice values are not enough for that: Linux groups
-// processes by session (autogroup), and nice counts only inside a group. So it is a real-time class, for the some ten ms of a
-// cut and no longer. Where that is not allowed (not root) everything works as well, with longer pauses now and then.
+// processes by session (autogroup), and nice and the idle class count only inside a group. So for a cut it is a real-time class, for
+// the some ten ms of it and no longer; and VMs are in the session of their agent (hosts/hypervisor/process.ts), that who writes
+// memory into a snapshot gives way to all of them. Where that is not allowed (not root) everything works as well, with longer pauses
+// now and then.
 import koffi from 'koffi'
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 
 /**
@@ -18,6 +20,7 @@ const setScheduler = libc.func('int sched_setscheduler(int thread, int policy, v
 const getScheduler = libc.func('int sched_getscheduler(int thread)') as (thread: number) => number
 /** Threads that a real-time thread makes begin as ordinary ones: QEMU's writing of memory must not stand in the way of what lets the VM run. */
 const policies = { other: 0, roundRobin: 2 | 0x4000_0000 /* SCHED_RESET_ON_FORK */, idle: 5 }
+const sessionNice = '-5'
 const realTime: Partial<Record<Urgency, number>> = { leading: 3, urgent: 2, soon: 1 }
 
 /** Sets threads by their ids (Linux schedules threads). What may not be done, or is gone, is let be: it costs time and no correctness. */
@@ -43,8 +46,20 @@ export function threadsOf(pid: number): number[] {
   }
 }
 
-/** Raises this process above ordinary ones, for all its life, where that is allowed (root); else it stays as it is. */
+/**
+ * Raises this process above ordinary ones, for all its life, and its session with all that is in it above other sessions: about three times
+ * their share of a busy machine. Where that is not allowed (not root) it stays as it is.
+ */
 export function goFirst(): void {
+  beFirst()
+  try {
+    writeFileSync('/proc/self/autogroup', sessionNice)
+  } catch {
+    return // not allowed, or a kernel without them
+  }
+}
+
+function beFirst(): void {
   for (const thread of ours()) setNice(thread, -10)
 }
 
@@ -65,7 +80,7 @@ export function lead(): void {
 export function stopLeading(): void {
   if (leaders === 0 || --leaders > 0) return
   setUrgency(ours(), 'ordinary')
-  goFirst()
+  beFirst()
 }
 
 function setNice(thread: number, nice: number): void {

@@ -1,4 +1,6 @@
-// Processes of VMs by pid and start time. They are started detached, since they must outlive the agent.
+// Processes of VMs by pid and start time. They outlive the agent, and yet are started in its session: the kernel shares processors out by
+// session before it looks at priorities, and VMs of one host must be able to give way to each other (docs/performance.md). The agent has no
+// terminal and is the first of its group, so its end sends no signal to anybody.
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
@@ -9,12 +11,12 @@ import { until, type Clock } from '../../base/time.js'
 export interface ProcessRef { pid: number; started: string }
 
 /** Starts a program that lives on without us. `onExit` is told how it ended while we live: `what` names it for people. */
-export async function startDetached(
+export async function startToStay(
   what: string, binary: string, argv: string[], logFile: string, onExit: (reason: string) => void,
 ): Promise<ProcessRef> {
   const log = openSync(logFile, 'a', 0o600)
   try {
-    const child = spawn(binary, argv, { detached: true, stdio: ['ignore', log, log] })
+    const child = spawn(binary, argv, { stdio: ['ignore', log, log] })
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', () => resolve())
       child.once('error', (cause) => reject(new Failure('failed', `cannot start ${binary}: is it installed?`, { cause })))

@@ -8,7 +8,7 @@ import { until, within, type Clock } from '../../../base/time.js'
 import type { DiskFile } from '../../disk-file.js'
 import type { Hypervisor, LayerOn, LayersToMerge, Vm, VmInstance } from '../hypervisor.js'
 import { machine, qemuArgv, type QemuOptions } from './argv.js'
-import { isAlive, killProcess, startDetached } from '../process.js'
+import { isAlive, killProcess, startToStay } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
 import { importDisk } from './import.js'
 import { mergeQcow2 } from './merge.js'
@@ -90,7 +90,7 @@ export class Qemu implements Hypervisor {
     for (const path of [instance.monitor, ...instance.nicSockets]) await rm(path, { force: true })
     let vm: QemuVm | undefined
     let exit: string | undefined
-    const ref = await startDetached('QEMU', this.options.binary, qemuArgv(instance, this.options, incoming), logFile, (reason) => {
+    const ref = await startToStay('QEMU', this.options.binary, qemuArgv(instance, this.options, incoming), logFile, (reason) => {
       exit = reason
       vm?.end(reason)
     })

@@ -6,7 +6,7 @@ import { connectRpc } from '../../../base/rpc.js'
 import type { Clock } from '../../../base/time.js'
 import type { DiskFile } from '../../disk-file.js'
 import type { Hypervisor, LayersToMerge, Vm, VmInstance } from '../hypervisor.js'
-import { isAlive, killProcess, startDetached } from '../process.js'
+import { isAlive, killProcess, startToStay } from '../process.js'
 import { monitorOf } from '../monitor-of.js'
 import { importLayerFile, makeLayerFile, mergeLayerFiles } from './layer-file.js'
 import type { SimulatedConfig } from './monitor.js'
@@ -51,7 +51,7 @@ export class Simulated implements Hypervisor {
     let vm: SimulatedVm | undefined
     let exit: string | undefined
     const name = `${spec.clientId}.${spec.vm}`
-    const ref = await startDetached('simulated', process.execPath, [...program, '-name', name, JSON.stringify(config)], instance.console, (reason) => {
+    const ref = await startToStay('simulated', process.execPath, [...program, '-name', name, JSON.stringify(config)], instance.console, (reason) => {
       exit = reason
       vm?.end(reason)
     })
