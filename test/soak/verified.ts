@@ -23,6 +23,8 @@ interface Result {
   restored: number
   kept: number
   figures: { snapshots: Figures; control: Figures }
+  /** In which part of the series TCP of a guest waited until its retransmission timer. */
+  timeouts: string[]
   seconds: { snapshots: number; control: number }
   pauseMs: Distribution
   skewMs: Distribution
@@ -61,13 +63,14 @@ export async function verified(at: { hypervisor: HypervisorKind; count: number; 
 
 class Run {
   readonly result: Result = {
-    ok: false, wrong: [], taken: 0, verified: 0, aborted: [], notCovered: 0, restored: 0, kept: 0, figures: { snapshots: {}, control: {} },
+    ok: false, wrong: [], taken: 0, verified: 0, aborted: [], notCovered: 0, restored: 0, kept: 0, figures: { snapshots: {}, control: {} }, timeouts: [],
     seconds: { snapshots: 0, control: 0 }, pauseMs: distribution([]), skewMs: distribution([]), committedMs: distribution([]), everyMs: distribution([]), samples: [],
   }
   private readonly rig: FaultRig
   private readonly at: { count: number; everyMs: number; say: (line: string) => void }
   private guests: Guest[] = []
   private kept: string[] = []
+  private readonly timedOut = new Map<string, number>()
 
   constructor(rig: FaultRig, at: { count: number; everyMs: number; say: (line: string) => void }) {
     this.rig = rig
@@ -84,7 +87,7 @@ class Run {
     await rig.assertConserved()
     const ms = result.seconds.snapshots * 1000
     this.at.say(`now ${Math.round(ms / 1000)} s without snapshots`)
-    result.figures.control = await this.counted('control', () => clock.sleep(ms))
+    result.figures.control = await this.counted('control', () => this.control(ms))
     await rig.assertConserved()
     this.judge()
     this.hangUp()
@@ -105,13 +108,40 @@ class Run {
   }
 
   private async look(): Promise<Figures> {
-    return added(...await Promise.all(this.guests.map(async (guest) => readTcp(await guest.run('cat /proc/net/snmp /proc/net/netstat')))))
+    return added(...await this.lookAtAll())
+  }
+
+  private lookAtAll(): Promise<Figures[]> {
+    return Promise.all(this.guests.map(async (guest) => readTcp(await guest.run('cat /proc/net/snmp /proc/net/netstat'))))
+  }
+
+  /** As often with snapshots as without: looking is work for a guest as well. */
+  private async noteTimeouts(when: string): Promise<void> {
+    for (const [i, figures] of (await this.lookAtAll()).entries()) {
+      const { name } = this.guests[i]!
+      const before = this.timedOut.get(name)
+      const now = figures['TCPTimeouts']!
+      this.timedOut.set(name, now)
+      if (before === undefined || now <= before) continue
+      this.result.timeouts.push(`${when}, ${name}: ${now - before}`)
+      this.at.say(`${now - before} RTO time-outs of ${name}, ${when}`)
+    }
+  }
+
+  private async control(ms: number): Promise<void> {
+    const end = clock.monotonic() + ms
+    const everyMs = ms / this.at.count
+    for (let n = 1; n <= this.at.count; n++) {
+      await clock.sleep(Math.min(everyMs, Math.max(0, end - clock.monotonic())))
+      await this.noteTimeouts(`in part ${n} of the control`)
+    }
   }
 
   private async series(): Promise<void> {
     const { rig, at, result } = this
     const figures = { pauses: [] as number[], skews: [] as number[], committed: [] as number[], gaps: [] as number[] }
     let begun = -Infinity
+    await this.noteTimeouts('before')
     for (let n = 1; n <= at.count; n++) {
       await clock.sleep(Math.max(0, begun + at.everyMs - clock.monotonic()))
       if (n > 1) figures.gaps.push(clock.monotonic() - begun)
@@ -123,6 +153,7 @@ class Run {
         at.say(`snapshot ${n} was aborted: ${why}`)
         continue
       }
+      await this.noteTimeouts(`at snapshot ${n} with pauses of ${pausesOf(entry).join(', ')} ms`)
       const verdict = await verifySnapshot(rig.state, rig.sliceUuid, id)
       if (verdict.wrong.length === 0) result.verified++
       else result.wrong.push(...verdict.wrong.map((wrong) => `snapshot ${n}: ${wrong}`))
