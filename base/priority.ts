@@ -46,12 +46,14 @@ export function threadsOf(pid: number): number[] {
   }
 }
 
-/**
- * Raises this process above ordinary ones, for all its life, and its session with all that is in it above other sessions: about three times
- * their share of a busy machine. Where that is not allowed (not root) it stays as it is.
- */
+/** Raises this process above ordinary ones, for all its life, where that is allowed (root); else it stays as it is. */
 export function goFirst(): void {
-  beFirst()
+  usualNice = -10
+  beAsUsual()
+}
+
+/** The session of this process, with all that is in it, gets about three times the share of others of a busy machine. Where allowed (root). */
+export function raiseSession(): void {
   try {
     writeFileSync('/proc/self/autogroup', sessionNice)
   } catch {
@@ -59,11 +61,14 @@ export function goFirst(): void {
   }
 }
 
-function beFirst(): void {
-  for (const thread of ours()) setNice(thread, -10)
+function beAsUsual(): void {
+  setUrgency(ours(), 'ordinary')
+  if (usualNice !== 0) for (const thread of ours()) setNice(thread, usualNice)
 }
 
 let leaders = 0
+let usualNice = 0
+let soon: NodeJS.Timeout | undefined
 /** Threads of this process that have a class of their own. */
 const apart = new Set<number>()
 
@@ -77,10 +82,14 @@ export function lead(): void {
   if (leaders++ === 0) setUrgency(ours(), 'leading')
 }
 
-export function stopLeading(): void {
+/** `soonMs`: so long it still comes before ordinary ones, where nobody leads again meanwhile. */
+export function stopLeading(soonMs = 0): void {
   if (leaders === 0 || --leaders > 0) return
-  setUrgency(ours(), 'ordinary')
-  beFirst()
+  if (soonMs === 0) return beAsUsual()
+  setUrgency(ours(), 'soon')
+  clearTimeout(soon)
+  soon = setTimeout(() => { if (leaders === 0) beAsUsual() }, soonMs)
+  soon.unref()
 }
 
 function setNice(thread: number, nice: number): void {

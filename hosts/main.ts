@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { join } from 'node:path'
 import { armFaults } from '../base/fault-points.js'
-import { goFirst } from '../base/priority.js'
+import { raiseSession } from '../base/priority.js'
 import { makeFolder, sweepAsides } from '../base/durable.js'
 import { limits } from '../base/limits.js'
 import { makeLog } from '../base/log.js'
@@ -63,7 +63,7 @@ export interface AgentConfig {
 
 const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as AgentConfig
 const log = makeLog('agent', config.logLevel)
-goFirst()
+raiseSession() // its VMs are in it
 armFaults(config.faults)
 for (const folder of [config.folder, config.runFolder, config.store]) await makeFolder(folder)
 await sweepAsides(config.folder)

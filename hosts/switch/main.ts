@@ -2,7 +2,7 @@
 // to, by `up` or by an agent that nobody has supervised for long.
 import { makeFolder, sweepAsides } from '../../base/durable.js'
 import { armFaults } from '../../base/fault-points.js'
-import { goFirst, lead, stopLeading } from '../../base/priority.js'
+import { goFirst, lead, raiseSession, stopLeading } from '../../base/priority.js'
 import { makeLog } from '../../base/log.js'
 import { realRandom, token } from '../../base/random.js'
 import { serveRpc, type RpcServer } from '../../base/rpc.js'
@@ -22,7 +22,10 @@ const config = JSON.parse(process.env['VIOLIN_CONFIG'] ?? '{}') as SwitchConfig
 const log = makeLog('switch', config.logLevel)
 armFaults(config.faults)
 goFirst()
+raiseSession()
 const tickMs = 50
+/** After a cut the memory of VMs is written beside them for some seconds: a frame that waits for us then waits for them as well. */
+const besideMs = 3_000
 
 await makeFolder(config.folder)
 await sweepAsides(config.folder)
@@ -34,7 +37,7 @@ const theSwitch = new Switch({
   log,
   tell: (what, detail) => served.by?.notify(what, detail),
   isLed: () => (served.by?.peers() ?? 0) > 0,
-  urgency: { begin: lead, end: stopLeading },
+  urgency: { begin: lead, end: () => stopLeading(besideMs) },
 })
 const server = await serveRpc(config.socket, { ...theSwitch.handlers, end: () => { setImmediate(end) } }, log)
 served.by = server

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { lead, setUrgency, stopLeading, threadsOf, type Urgency } from '../../../base/priority.js'
+import { realClock, until } from '../../../base/time.js'
 
 /** Nice value, real-time priority and class, from /proc/PID/task/TID/stat (proc(5), fields 19, 40, 41). */
 function scheduling(pid: number, thread = pid): { nice: number; priority: number; policy: number } {
@@ -47,6 +48,24 @@ describe('urgency', () => {
     stopLeading()
     assert.deepEqual([within, after, policies()], [[roundRobin], [0], [0]])
     setUrgency(threadsOf(process.pid), 'ordinary')
+  })
+
+  it('of a leader stays before ordinary ones for as long as it says', async function () {
+    if (!mayRaise) this.skip()
+    const [thread] = threadsOf(process.pid)
+    const now = () => scheduling(process.pid, thread)
+    lead()
+    stopLeading(30)
+    const { policy, priority } = now()
+    assert.deepEqual([policy, priority], [roundRobin, 1])
+    assert.ok(await until(realClock, 10_000, 5, () => (now().policy === 0 ? true : undefined)))
+    lead()
+    stopLeading(5)
+    lead()
+    await realClock.sleep(10) // a later timer than the one that would end it
+    assert.equal(now().priority, 3, 'it leads again')
+    stopLeading()
+    assert.equal(now().policy, 0)
   })
 
   it('of what is gone, or may not be changed, is nobody\'s trouble', () => {
