@@ -17,8 +17,12 @@ if (mayRush(self)) {
   for (;;) {
     Atomics.wait(shared, beat.count, 0)
     if (Atomics.load(shared, beat.state) === 0) break
-    round([...shared.subarray(beat.first, beat.first + Atomics.load(shared, beat.count))])
+    round(paced())
   }
+}
+
+function paced(): number[] {
+  return [...shared.subarray(beat.first, beat.first + Atomics.load(shared, beat.count))]
 }
 
 function round(threads: number[]): void {
@@ -28,6 +32,8 @@ function round(threads: number[]): void {
     setUrgency(now, 'soon')
     usleep(slotUs)
     setUrgency(now, 'last')
+    const still = paced()
+    setUrgency(now.filter((thread) => !still.includes(thread)), 'ordinary') // it was taken out meanwhile, and we came after that
   }
   usleep(gapUs(Math.ceil(threads.length / lanes)))
 }
