@@ -123,7 +123,8 @@ export class Switch {
   private giveUpOn(live: Live): void {
     const { cut, vms } = live.unknown!
     live.unknown = undefined
-    const lost = 'no agent says what has become of VMs that it was stopping: frames that they had not taken may be lost'
+    const lost = 'no agent says what has become of VMs that it was stopping: frames that they had not taken may be lost. ' +
+      'Let the agent run on if somebody has stopped it, or start `violin up`'
     this.at.log.error({ slice: cut.slice, k: cut.k, vms: [...vms] }, lost)
     for (const vm of vms) {
       live.net.forget(vm)
